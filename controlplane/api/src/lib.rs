@@ -1,0 +1,24 @@
+//! The words on the wire of Embedding Meter: everything that the control plane, the agents, `emctl` and the
+//! dashboard say to each other, as serde types. No IO, except the HTTP client behind the feature `client`.
+//!
+//! Read in this order: [`experiment`] (what a user posts), [`spec`] (its fields), [`status`] (what the server adds),
+//! [`plan`] (what one job is told to do), [`agent`] (what it says while it works), [`measurement`] (what it hands in),
+//! [`results`] (what is computed from that), [`inputs`] (the store of models, data sets and environments).
+
+pub mod agent;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod duration;
+pub mod experiment;
+pub mod ids;
+pub mod inputs;
+pub mod measurement;
+pub mod plan;
+pub mod problem;
+pub mod results;
+pub mod spec;
+pub mod status;
+
+pub use duration::HumanDuration;
+pub use ids::{AttemptId, BlockId, ExperimentUid, ShardId, TrialId};
+pub use jiff::Timestamp;

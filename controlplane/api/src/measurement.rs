@@ -1,0 +1,223 @@
+//! What an agent hands in for one trial: facts only. Verdicts and statistics are computed from it, by the server.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::LoadLevel;
+use crate::{AttemptId, BlockId, Timestamp, TrialId};
+
+/// `PUT /agent/attempts/{id}/trials/{id}/measurement`. Key: (trial, attempt, epoch); the first accepted wins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    pub trial: TrialId,
+    pub block: BlockId,
+    pub attempt: AttemptId,
+    pub epoch: u32,
+    pub backend: String,
+    pub batch_size: u32,
+    pub load: LoadLevel,
+    pub repetition: u32,
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+    pub outcome: Outcome,
+    /// Absent when the service never came up.
+    pub service: Option<ServiceReport>,
+    /// CPU and memory of the service's process tree, and GPUs where there are any, inside the measured window.
+    pub series: Option<Series>,
+    pub environment: Environment,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Outcome {
+    Measured {
+        load: Box<LoadReport>,
+    },
+    /// The trial's own fault: `ServiceStartFailed`, `ServiceDied`, `ParityFailed`, `LoadFailed`, `GpuNotVisible`.
+    Failed {
+        reason: String,
+        message: String,
+        /// The end of the service's log, at most 8 KiB.
+        log_tail: String,
+    },
+    /// Stopped from outside (time limit, cancel); never averaged.
+    Interrupted {
+        message: String,
+    },
+}
+
+/// What the load generator saw (also the output of `em-agent load`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadReport {
+    pub url: String,
+    pub level: LoadLevel,
+    pub batch_size: u32,
+    pub warmup_s: f64,
+    /// Begin and length of the measured window. A request belongs to it by its end (closed loop) or planned send time (open).
+    pub window_started_at: Timestamp,
+    pub window_s: f64,
+    /// Whether `minRequests` lengthened the window.
+    pub extended: bool,
+    pub counts: OutcomeCounts,
+    /// Texts in valid answers.
+    pub texts_ok: u64,
+    pub requests_ok: u64,
+    /// From the planned send time to the last byte of a valid answer; microseconds.
+    pub latency_us: Histogram,
+    /// From the real send to the last byte; microseconds.
+    pub service_time_us: Histogram,
+    /// Real send minus planned send; microseconds.
+    pub slip_us: Histogram,
+    pub per_second: Vec<SecondBin>,
+    /// Words per text sent inside the window.
+    pub text_words: LengthHistogram,
+    pub embedding_dim: Option<u32>,
+    pub response_bytes: u64,
+    pub generator: GeneratorReport,
+    pub dataset: DatasetReport,
+    /// A few distinct error texts, for people.
+    #[serde(default)]
+    pub error_examples: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeCounts {
+    pub ok: u64,
+    /// Connection refused or reset.
+    pub refused: u64,
+    pub timed_out: u64,
+    /// By status code.
+    pub http_status: BTreeMap<u16, u64>,
+    /// Wrong number of vectors or wrong dimension.
+    pub wrong_shape: u64,
+    /// NaN or infinity in a vector.
+    pub not_finite: u64,
+    /// Valid, but ended after the window had closed: not counted as throughput.
+    pub late: u64,
+    /// Anything else (unreadable JSON, broken body).
+    pub other: u64,
+}
+
+impl OutcomeCounts {
+    /// Requests that were answered wrongly or not at all.
+    pub fn errors(&self) -> u64 {
+        self.refused + self.timed_out + self.http_status.values().sum::<u64>() + self.wrong_shape + self.not_finite + self.other
+    }
+}
+
+/// An HdrHistogram (1 µs to 120 s, 3 significant digits) in its V2 encoding, base64; see `em_stats::histogram`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Histogram(pub String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecondBin {
+    /// Second of the window, from 0.
+    pub second: u32,
+    pub requests_ok: u64,
+    pub texts_ok: u64,
+    pub errors: u64,
+}
+
+/// Counts of values ≤ `upper[i]` and above the bound before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LengthHistogram {
+    pub upper: Vec<u32>,
+    pub counts: Vec<u64>,
+    pub total_words: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorReport {
+    /// CPU seconds of the generator's process inside the window.
+    pub cpu_s: f64,
+    /// Cores it may run on.
+    pub cores: Vec<u32>,
+    /// Largest request rate reached against the built-in null server with answers of the same size; absent if not measured.
+    pub headroom_requests_per_s: Option<f64>,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetReport {
+    pub source: String,
+    pub texts: u64,
+    pub seed: u64,
+    /// SHA-256 over all loaded texts in their drawn order.
+    pub sha256: String,
+    pub malformed_lines: u64,
+}
+
+/// The service that was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceReport {
+    pub kind: String,
+    pub command_line: Vec<String>,
+    pub port: u16,
+    pub pid: Option<u32>,
+    pub url: String,
+    pub device: String,
+    pub dtype: String,
+    pub cold_start: ColdStart,
+    /// `onnxruntime`, `torch`, `vllm`, `transformers`, … → version.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Seconds since the process was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColdStart {
+    /// The health route answered.
+    pub http_ready_s: f64,
+    /// The first vector was returned.
+    pub first_vector_s: f64,
+    /// Whether a compile cache of an earlier start was there.
+    pub warm_cache: Option<bool>,
+}
+
+/// Columns over one time base. A missing sample is `null`, a missing column is absent: never zero.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// `gpu` or `process`: what the columns describe.
+    pub resource: Resource,
+    /// Wall time of `t_ms` = 0, which is the begin of the measured window.
+    pub origin: Timestamp,
+    pub t_ms: Vec<i64>,
+    /// `cpu_cores`, `memory_bytes`, `threads`, `processes`; per GPU `gpu{i}_utilization_ratio`, `gpu{i}_memory_used_bytes`,
+    /// `gpu{i}_power_watts`, `gpu{i}_energy_joules`, `gpu{i}_sm_clock_hertz`, `gpu{i}_temperature_celsius`, `gpu{i}_throttle_reasons`, …
+    pub columns: BTreeMap<String, Vec<Option<f64>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    Gpu,
+    Process,
+}
+
+/// The environment capsule: what a reader needs to run the same again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub node: String,
+    pub cpu_model: String,
+    pub cores_allowed: u32,
+    pub kernel: String,
+    pub memory_bytes: u64,
+    /// Name and UUID of each GPU of the job.
+    pub gpus: Vec<GpuInfo>,
+    pub driver: Option<String>,
+    pub slurm_job_id: Option<String>,
+    pub agent_version: String,
+    pub model_sha256: Option<String>,
+    /// Anything else worth keeping, flat.
+    #[serde(default)]
+    pub extra: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuInfo {
+    pub index: u32,
+    pub uuid: String,
+    pub name: String,
+    pub memory_bytes: u64,
+}

@@ -1,0 +1,465 @@
+//! The fields of an experiment's `spec`, complete: an absent field of what a user posted has its default here.
+//! Admission (in the server) parses what users write, with all errors at once; these types are what it produces.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::HumanDuration;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    pub desired: Desired,
+    pub model: Model,
+    pub dataset: Dataset,
+    /// After expansion of sweeps each entry is one variant with a unique name.
+    pub backends: Vec<Backend>,
+    pub matrix: Matrix,
+    pub load: Load,
+    pub checks: Checks,
+    pub slo: Option<Slo>,
+    pub cost: Option<Cost>,
+    pub slurm: Slurm,
+    /// Jobs that may fail before a shard is given up.
+    pub retries: u32,
+    /// Continuations (time limit, preemption, node failure) of a shard.
+    pub max_continuations: u32,
+    pub retry_trials: bool,
+    pub priority: i64,
+    pub ttl: Option<HumanDuration>,
+    pub logs_ttl: HumanDuration,
+    /// A GPU job never downloads unless this is set.
+    pub allow_download: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Desired {
+    Run,
+    Suspended,
+    Cancelled,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Model {
+    /// Hugging Face id, for example `sentence-transformers/all-MiniLM-L6-v2`.
+    pub id: String,
+    pub revision: String,
+    /// A folder with safetensors, visible on the compute nodes; overrides the store.
+    pub path: Option<String>,
+    pub pooling: Pooling,
+    pub normalize: bool,
+    pub dtype: Dtype,
+    /// Tokens a text is cut to; absent: what the model's own files say.
+    pub max_length: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    Mean,
+    Cls,
+    Last,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    Float32,
+    Float16,
+    Bfloat16,
+    Int8,
+}
+
+impl Dtype {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::Bfloat16 => "bfloat16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dataset {
+    pub source: DatasetSource,
+    pub path: Option<String>,
+    /// Texts loaded; drawn without replacement in the order of `seed`.
+    pub limit: u64,
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatasetSource {
+    Msmarco,
+    Wordnet,
+    Tsv,
+    Jsonl,
+    Parquet,
+    Text,
+}
+
+impl DatasetSource {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Msmarco => "msmarco",
+            Self::Wordnet => "wordnet",
+            Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// One backend variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backend {
+    /// RFC 1123 label, unique in the experiment.
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: BackendKind,
+    pub device: Device,
+    /// Overrides `model.dtype` for this variant.
+    pub dtype: Option<Dtype>,
+    /// Passed through to the server's command line.
+    pub args: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// A user's own interpreter (conda, venv) instead of the store's environment.
+    pub python: Option<String>,
+    /// A whole command line instead of ours; `{port}` and `{model}` are replaced.
+    pub command: Option<Vec<String>>,
+    /// `openai` and `tei`: a server that already runs; nothing is started.
+    pub url: Option<String>,
+    pub api_key_file: Option<String>,
+    /// Largest batch that the server forms by itself, where it has such a knob.
+    pub batch: Option<u32>,
+    pub start_timeout: HumanDuration,
+    pub parity: ParityGate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    Ort,
+    Vllm,
+    Huggingface,
+    Tei,
+    Openai,
+}
+
+impl BackendKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ort => "ort",
+            Self::Vllm => "vllm",
+            Self::Huggingface => "huggingface",
+            Self::Tei => "tei",
+            Self::Openai => "openai",
+        }
+    }
+
+    /// The proof of concept's ports, used when free.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Huggingface => 8000,
+            Self::Vllm => 8001,
+            Self::Ort => 8002,
+            Self::Tei => 8003,
+            Self::Openai => 8004,
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    Cuda,
+    Cpu,
+}
+
+/// `parity: report` or `parity: {minCosine: 0.999}`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ParityGate {
+    /// Measured and shown, never a failure.
+    Report,
+    #[serde(untagged)]
+    MinCosine {
+        #[serde(rename = "minCosine")]
+        min_cosine: f64,
+    },
+}
+
+/// The axes beside the backends. Exactly one load axis is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Matrix {
+    /// Texts per request.
+    pub batch_sizes: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Vec<u32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_rate: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_rate: Option<Vec<f64>>,
+}
+
+/// One load level of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LoadLevel {
+    /// Closed loop: requests in flight.
+    Concurrency(u32),
+    /// Open loop: requests per second.
+    RequestRate(f64),
+    /// Open loop: texts per second.
+    TextRate(f64),
+}
+
+impl LoadLevel {
+    /// The part of a file name: `c10`, `rate250`, `textrate4000`.
+    pub fn file_tag(self) -> String {
+        match self {
+            Self::Concurrency(users) => format!("c{users}"),
+            Self::RequestRate(rate) => format!("rate{rate}"),
+            Self::TextRate(rate) => format!("textrate{rate}"),
+        }
+    }
+}
+
+impl fmt::Display for LoadLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Concurrency(users) => write!(f, "concurrency {users}"),
+            Self::RequestRate(rate) => write!(f, "{rate} requests/s"),
+            Self::TextRate(rate) => write!(f, "{rate} texts/s offered"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Load {
+    /// Measured window of one trial.
+    pub duration: HumanDuration,
+    pub warmup: HumanDuration,
+    pub repetitions: u32,
+    pub arrival: Arrival,
+    /// Only texts of this many tokens (estimated as words when no tokenizer is at hand).
+    pub text_tokens: Option<TokenRange>,
+    pub wire: Wire,
+    /// A request older than this is counted as timed out.
+    pub timeout: HumanDuration,
+    /// A window is extended, up to three times its length, until it holds so many requests.
+    pub min_requests: u64,
+    pub service: ServiceScope,
+    pub placement: Placement,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrival {
+    Constant,
+    Poisson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRange {
+    pub min: u32,
+    pub max: u32,
+}
+
+/// What a request and its answer look like; the same for all backends of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wire {
+    OpenaiFloat,
+    OpenaiBase64,
+    Embed,
+    Tei,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceScope {
+    PerRepetition,
+    PerTrial,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Placement {
+    SameNode,
+    SeparateNode,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Checks {
+    pub parity: ParityCheck,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParityCheck {
+    /// Name of the backend whose vectors the others are held to.
+    pub reference: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slo {
+    pub p99_ms: Option<f64>,
+    pub success_rate: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cost {
+    pub per_gpu_hour: f64,
+    pub currency: String,
+}
+
+/// What is asked of Slurm. The names are sbatch's own options in camelCase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slurm {
+    pub partition: Option<String>,
+    pub gres: Option<String>,
+    pub gpus: Option<String>,
+    pub gpus_per_node: Option<String>,
+    pub nodes: u32,
+    pub cpus_per_task: Option<u32>,
+    pub memory: Option<String>,
+    /// As sbatch takes it (`4h`, `04:00:00`, `2-0`, `240`), stored as minutes.
+    pub time: SlurmTime,
+    pub account: Option<String>,
+    pub qos: Option<String>,
+    pub constraint: Option<String>,
+    pub reservation: Option<String>,
+    pub nodelist: Option<String>,
+    pub exclude: Option<String>,
+    pub exclusive: bool,
+    pub dependency: Option<String>,
+    pub begin: Option<String>,
+    pub nice: Option<i64>,
+    pub requeue: bool,
+    pub licenses: Option<String>,
+    pub mail_type: Option<String>,
+    pub mail_user: Option<String>,
+    pub modules: Vec<String>,
+    /// Lines run by the job's shell before the agent: the user's own code.
+    pub setup: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub container: Option<String>,
+    pub extra_args: Vec<String>,
+    pub shard: ShardBy,
+    pub same_node: bool,
+}
+
+/// A time limit in whole minutes, shown as `H:MM:00`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SlurmTime {
+    pub minutes: u32,
+}
+
+impl fmt::Display for SlurmTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}:00", self.minutes / 60, self.minutes % 60)
+    }
+}
+
+impl From<SlurmTime> for String {
+    fn from(time: SlurmTime) -> Self {
+        time.to_string()
+    }
+}
+
+impl TryFrom<String> for SlurmTime {
+    type Error = String;
+
+    /// Slurm's spellings (`minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`; sbatch(1),
+    /// `--time`) and ours (`4h`, `90m`). Seconds round up to a minute, as Slurm's own resolution does.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let fail = || format!("`{text}` is not a Slurm time; write for example 4h, 90m, 04:00:00 or 1-12:00");
+        let number = |part: &str| -> Result<u64, String> {
+            if part.is_empty() || part.len() > 6 || !part.bytes().all(|b| b.is_ascii_digit()) {
+                Err(fail())
+            } else {
+                part.parse().map_err(|_| fail())
+            }
+        };
+        let seconds = if text.ends_with(|c: char| c.is_ascii_alphabetic()) {
+            text.parse::<HumanDuration>().map_err(|_| fail())?.0.as_secs_f64().ceil() as u64
+        } else if let Some((days, rest)) = text.split_once('-') {
+            let mut total = number(days)? * 86_400;
+            let parts: Vec<&str> = rest.split(':').collect();
+            if parts.len() > 3 {
+                return Err(fail());
+            }
+            for (part, size) in parts.iter().zip([3_600, 60, 1]) {
+                total += number(part)? * size;
+            }
+            total
+        } else {
+            let parts = text.split(':').map(number).collect::<Result<Vec<_>, _>>()?;
+            match parts[..] {
+                [minutes] => minutes * 60,
+                [minutes, seconds] => minutes * 60 + seconds,
+                [hours, minutes, seconds] => hours * 3_600 + minutes * 60 + seconds,
+                _ => return Err(fail()),
+            }
+        };
+        let minutes = u32::try_from(seconds.div_ceil(60)).map_err(|_| fail())?;
+        if minutes == 0 { Err(fail()) } else { Ok(Self { minutes }) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardBy {
+    Experiment,
+    Backend,
+    Trial,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slurm_times_are_read_in_all_spellings() {
+        for (text, minutes) in
+            [("4h", 240), ("90", 90), ("04:00:00", 240), ("1-12", 2160), ("1-12:30", 2190), ("30s", 1), ("0:30", 1), ("2-0", 2880)]
+        {
+            assert_eq!(SlurmTime::try_from(text.to_owned()).expect(text).minutes, minutes, "{text}");
+        }
+        for text in ["", "0", "4x", "1:2:3:4", "-5", "1-", "abc", "1-2:3:4:5"] {
+            assert!(SlurmTime::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_parity_gate_is_a_word_or_a_threshold() {
+        let report: ParityGate = serde_json::from_str("\"report\"").expect("word");
+        assert_eq!(report, ParityGate::Report);
+        let gate: ParityGate = serde_json::from_str("{\"minCosine\":0.999}").expect("object");
+        assert_eq!(serde_json::to_string(&gate).expect("json"), "{\"minCosine\":0.999}");
+    }
+}
