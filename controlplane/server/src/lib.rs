@@ -1,0 +1,12 @@
+//! The control plane. Read in the order of its one direction of flow: [`admit`] (what a user posted) → [`store`] → [`reconcile`]
+//! (rows and Slurm's listing → actions) → [`results`] and [`report`] (measurements → numbers → files). [`http`] and
+//! [`reconcile`] meet only in the database.
+
+pub mod admit;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod reconcile;
+pub mod report;
+pub mod results;
+pub mod store;
