@@ -1,1 +1,3 @@
-//! placeholder
+//! Histograms, intervals, steady state: the statistics of Embedding Meter, pure and without words of the wire.
+
+pub mod histogram;
