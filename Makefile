@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full check build web fmt cluster-up cluster-down serve clean
+
+BACKENDS ?= ort,huggingface,vllm
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: ## Compare real embedding servers through real Slurm (BACKENDS=ort is the light one)
+	@BACKENDS="$(BACKENDS)" scripts/demo.sh
+
+serve: ## Start the control plane on the demo's state, to look at its page
+	@scripts/serve.sh
+
+test: ## Everything that CI runs: lints, unit, integration and end-to-end tests on a real Slurm cluster
+	@scripts/test.sh
+
+test-full: ## All tests that need no GPU (at this stage the same as `make test`)
+	@scripts/test.sh
+
+check: web ## Format, lints and documentation, as CI checks them
+	@scripts/check.sh
+
+build: web ## Release binaries em-controlplane, em-agent, emctl
+	cargo build --release --locked --workspace --bins
+
+web: ## Build the dashboard that em-controlplane embeds
+	@scripts/web.sh
+
+fmt: ## Format all code
+	cargo fmt --all
+
+cluster-up: ## Start a private Slurm cluster in .em/cluster (NODES=, GPUS=, CPUS=, PORT=, ACCT=1, DIR=)
+	@scripts/cluster.sh up
+
+cluster-down: ## Stop it
+	@scripts/cluster.sh down
+
+clean: ## Remove builds and everything under .em (stores, clusters, demo state)
+	cargo clean
+	rm -rf .em results web/dist web/node_modules

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Format, lints and documentation: no warning passes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo fmt --all --check
+cargo clippy --locked --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh .ci/run; fi

@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# Shared by the scripts here: saying what happens, timing it, installing what is missing.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+EM_DIR=${EM_DIR:-$ROOT/.em}
+STORE=${EM_STORE:-$EM_DIR/store}
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+MODEL=sentence-transformers/all-MiniLM-L6-v2
+STARTED=$SECONDS
+declare -a PARTS=()
+
+say() { printf '\033[1m[%3d s]\033[0m %s\n' $((SECONDS - STARTED)) "$*"; }
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# part NAME COMMAND…: runs it, keeps its seconds for the table, ends the script with its status on failure.
+part() {
+  local name=$1 begin=$SECONDS status=0
+  shift
+  say "$name"
+  "$@" || status=$?
+  PARTS+=("$((SECONDS - begin)) $([ "$status" = 0 ] && echo ok || echo FAILED) $name")
+  if [ "$status" != 0 ]; then
+    parts_table
+    die "$name failed (exit status $status)"
+  fi
+}
+
+parts_table() {
+  printf '\n%9s  %-7s %s\n' seconds result part
+  local entry seconds result name
+  for entry in "${PARTS[@]}"; do
+    read -r seconds result name <<<"$entry"
+    printf '%9s  %-7s %s\n' "$seconds" "$result" "$name"
+  done
+  printf '%9s  %-7s %s\n\n' $((SECONDS - STARTED)) '' 'in all'
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# apt_install PACKAGE…: installs what is missing, without starting any system service.
+apt_install() {
+  local missing=() package guard=/usr/sbin/policy-rc.d made_guard=
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return 0
+  if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+    die "these Debian packages are missing: ${missing[*]}. Install them with: sudo apt-get install --no-install-recommends ${missing[*]}"
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  if [ ! -e $guard ]; then
+    made_guard=yes
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $guard >/dev/null
+    as_root chmod 755 $guard
+  fi
+  local status=0
+  as_root apt-get update -qq &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || status=$?
+  [ -z "$made_guard" ] || as_root rm -f $guard
+  return $status
+}
+
+# The tools that the README asks for, with the cure when one is missing.
+need_tools() {
+  command -v cargo >/dev/null || die "cargo is missing: install Rust from https://rustup.rs"
+  command -v npm >/dev/null || die "npm is missing: install Node.js 20 or newer"
+  command -v python3 >/dev/null || die "python3 is missing: install Python 3.11 or newer"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is older than 3.11: $(python3 --version)"
+  apt_install gcc libc6-dev binutils make ca-certificates
+  python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv
+}
+
+# Downloads models, texts and environments into the store; the same script is inside `em-agent setup`.
+fill_store() {
+  python3 "$ROOT/agents/embed/python/em_setup.py" --store "$STORE" --backends "$1" --profile cpu --model "$MODEL" --dataset wordnet
+}
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# prefix NAME: each line of stdin, marked; of cargo's many "Compiling" lines only some.
+prefix() {
+  awk -v name="$1" '/^ *(Compiling|Downloaded|Checking|Documenting)/ { if (++seen % 60 != 1) next } { print "  " name " | " $0; fflush() }'
+}

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Builds the dashboard into web/dist, unless nothing of it changed since.
+set -euo pipefail
+cd "$(dirname "$0")/../web"
+stamp=dist/.built-from
+hash=$(git ls-files -co --exclude-standard . | LC_ALL=C sort | while read -r file; do [ ! -f "$file" ] || sha256sum "$file"; done | sha256sum)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash" ]; then
+  exit 0
+fi
+[ -d node_modules ] && [ node_modules -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error
+npm run --silent build
+echo "$hash" >"$stamp"
