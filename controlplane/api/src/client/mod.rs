@@ -1,7 +1,7 @@
 //! Typed HTTP client of the control plane. Each file adds the calls of one kind of caller: people ([`experiments`]) and
 //! agents ([`agent`]).
 
-mod agent;
+pub mod agent;
 mod experiments;
 
 use std::time::Duration;
