@@ -1,0 +1,96 @@
+import type { Cell, Percentile, Results } from "../api/types";
+import { bytes, estimate, loadLevel, number, percentile } from "../format";
+
+export function ResultsTable({ results }: { results: Results }) {
+  const measured = results.cells.filter((cell) => cell.repetitions + cell.failed + cell.invalid + cell.inconclusive > 0);
+  if (measured.length === 0) return null;
+  const gpu = measured.some((cell) => cell.resources.gpuUtilization !== null);
+  const best = bestPerBatch(measured);
+  return (
+    <section>
+      <h2>Results{results.complete ? "" : " so far"}</h2>
+      {results.warnings.map((warning) => (
+        <p class="warning" key={warning}>
+          {warning}
+        </p>
+      ))}
+      <ul class="sentences">
+        {results.sentences.slice(0, 6).map((sentence) => (
+          <li key={sentence}>{sentence}</li>
+        ))}
+      </ul>
+      <div class="scroll">
+        <table class="results">
+          <thead>
+            <tr>
+              <th>Backend</th>
+              <th class="num">Batch size</th>
+              <th>Load</th>
+              <th class="num">Texts/s [95 % interval]</th>
+              <th class="num">p50 ms</th>
+              <th class="num">p95 ms</th>
+              <th class="num">p99 ms</th>
+              <th class="num">Success</th>
+              {gpu ? <th class="num">GPU</th> : <th class="num">CPU cores</th>}
+              <th class="num">Memory</th>
+              <th class="num">Trials</th>
+            </tr>
+          </thead>
+          <tbody>
+            {measured.map((cell) => (
+              <tr key={`${cell.backend} ${cell.batchSize} ${loadLevel(cell.load)}`} class={best.has(cell) ? "best" : ""}>
+                <td>{cell.backend}</td>
+                <td class="num">{cell.batchSize}</td>
+                <td>{loadLevel(cell.load)}</td>
+                <td class="num">{estimate(cell.textsPerSecond)}</td>
+                <Carried value={cell.latencyMs.p50} />
+                <Carried value={cell.latencyMs.p95} />
+                <Carried value={cell.latencyMs.p99} />
+                <td class="num">{cell.successRate === null ? "—" : `${number(cell.successRate * 100)} %`}</td>
+                <td class="num">{gpu ? (cell.resources.gpuUtilization === null ? "—" : `${number(cell.resources.gpuUtilization * 100)} %`) : number(cell.resources.cpuCores)}</td>
+                <td class="num">{bytes(cell.resources.memoryPeakBytes)}</td>
+                <td class="num">{trials(cell)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <p class="dim">Bold: most texts/s at its batch size. "—": too few samples to carry the number; point at it for the reason.</p>
+      <ul class="parity">
+        {results.parity.map((parity) => (
+          <li key={parity.backend} class={parity.verdict}>
+            <b>{parity.backend}</b> vectors {parity.verdict}
+            {parity.minCosine === null ? "" : ` (least cosine ${parity.minCosine.toFixed(7)})`}: {parity.message}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Carried({ value }: { value: Percentile }) {
+  return (
+    <td class="num" title={value.withheld}>
+      {percentile(value)}
+    </td>
+  );
+}
+
+function trials(cell: Cell): string {
+  const notes = [`${cell.repetitions} valid`];
+  if (cell.inconclusive > 0) notes.push(`${cell.inconclusive} inconclusive`);
+  if (cell.invalid > 0) notes.push(`${cell.invalid} invalid`);
+  if (cell.failed > 0) notes.push(`${cell.failed} failed`);
+  return notes.join(", ");
+}
+
+function bestPerBatch(cells: Cell[]): Set<Cell> {
+  const best = new Map<string, Cell>();
+  for (const cell of cells) {
+    if (cell.textsPerSecond === null) continue;
+    const key = `${cell.batchSize} ${loadLevel(cell.load)}`;
+    const known = best.get(key)?.textsPerSecond?.mean ?? 0;
+    if (cell.textsPerSecond.mean > known) best.set(key, cell);
+  }
+  return new Set(best.values());
+}

@@ -1,0 +1,48 @@
+// Numbers and times as people read them.
+import type { Estimate, LoadLevel, Percentile } from "./api/types";
+
+/** Three significant digits below 1,000, whole numbers with separators above. */
+export function number(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "—";
+  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en-US");
+  return Number(value.toPrecision(3)).toString();
+}
+
+export function estimate(value: Estimate | null): string {
+  if (value === null) return "—";
+  if (value.low === null || value.high === null) return number(value.mean);
+  return `${number(value.mean)} [${number(value.low)}, ${number(value.high)}]`;
+}
+
+export const milliseconds = (value: number | null | undefined): string => (value === null || value === undefined ? "—" : `${number(value)} ms`);
+
+export const percentile = (value: Percentile): string => number(value.value);
+
+export function bytes(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "—";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let size = value;
+  let unit = 0;
+  while (size >= 1000 && unit < units.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
+  return `${number(size)} ${units[unit]}`;
+}
+
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min ${whole % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d`;
+}
+
+export const ago = (time: string, now: number): string => `${duration((now - Date.parse(time)) / 1000)} ago`;
+
+export function loadLevel(load: LoadLevel): string {
+  if ("concurrency" in load) return `${load.concurrency} in flight`;
+  if ("requestRate" in load) return `${number(load.requestRate)} requests/s`;
+  return `${number(load.textRate)} texts/s offered`;
+}
