@@ -1,3 +1,11 @@
-//! Histograms, intervals, steady state: the statistics of Embedding Meter, pure and without words of the wire.
+//! The statistics of Embedding Meter, pure and without the words of the wire: used by the server and by the load generator.
+//!
+//! [`histogram`] holds latencies, [`percentile`] says when they carry a percentile, [`interval`] and [`paired`] what
+//! repetitions and blocks say together, [`steady`] whether a window was one, [`overall`] sums up.
 
 pub mod histogram;
+pub mod interval;
+pub mod overall;
+pub mod paired;
+pub mod percentile;
+pub mod steady;
