@@ -16,6 +16,7 @@ pub mod measurement;
 pub mod plan;
 pub mod problem;
 pub mod results;
+pub mod session;
 pub mod spec;
 pub mod status;
 

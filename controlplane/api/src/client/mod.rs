@@ -1,13 +1,13 @@
-//! Typed HTTP client of the control plane. Each file adds the calls of one kind of caller: people ([`experiments`]) and
-//! agents ([`agent`]).
+//! Typed HTTP client of the control plane. Each file adds the calls of one kind of caller: people ([`experiments`], [`files`])
+//! and agents ([`agent`]).
 
 pub mod agent;
-mod experiments;
+pub mod experiments;
+pub mod files;
 
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -99,10 +99,6 @@ impl Client {
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.json(self.request(Method::GET, path)).await
-    }
-
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        self.json(self.request(Method::POST, path).json(body)).await
     }
 }
 
