@@ -1,0 +1,78 @@
+//! A private Slurm cluster for one test, started by the project's own script.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::root;
+
+pub struct Cluster {
+    // Short, since socket paths end at 107 bytes.
+    dir: TempDir,
+}
+
+impl Cluster {
+    pub fn up() -> Self {
+        let dir = tempfile::Builder::new().prefix("em-").tempdir().expect("a temporary folder");
+        let cluster = Self { dir };
+        cluster.script("up");
+        cluster
+    }
+
+    pub fn configuration(&self) -> PathBuf {
+        self.dir.path().join("etc/slurm.conf")
+    }
+
+    /// Output of a Slurm command on this cluster.
+    pub fn slurm(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(program).args(args).env("SLURM_CONF", self.configuration()).output().expect(program);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Names of all jobs that the controller knows, ended ones too.
+    pub fn job_names(&self) -> Vec<String> {
+        self.slurm("squeue", &["-h", "-t", "all", "-o", "%j"]).lines().map(str::to_owned).collect()
+    }
+
+    /// SIGKILL to slurmctld, which then answers nothing.
+    pub fn kill_controller(&self) {
+        let pid = std::fs::read_to_string(self.dir.path().join("run/slurmctld.pid")).expect("the controller's pid file");
+        let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the controller runs");
+    }
+
+    pub fn start_controller(&self) {
+        let status = Command::new("slurmctld")
+            .env("SLURM_CONF", self.configuration())
+            .env("PATH", path_with_sbin())
+            .status()
+            .expect("slurmctld");
+        assert!(status.success());
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn script(&self, verb: &str) {
+        let output = Command::new(root().join("scripts/cluster.sh"))
+            .arg(verb)
+            .env("DIR", self.dir.path())
+            .envs([("PORT", "auto"), ("NODES", "2"), ("CPUS", "4"), ("GPUS", "2"), ("ACCT", "0")])
+            .output()
+            .expect("scripts/cluster.sh");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "cluster.sh {verb}: {said}{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.script("down");
+    }
+}
+
+fn path_with_sbin() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
