@@ -78,6 +78,9 @@ pub struct Latency {
 #[serde(rename_all = "camelCase")]
 pub struct Percentile {
     pub value: Option<f64>,
+    /// With 99 % confidence the true percentile is not above this (early-stopping bound of MLPerf Inference).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_bound: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<String>,
 }
@@ -186,7 +189,7 @@ pub enum Verdict {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictReason {
-    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`.
+    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `parity`, `unreadable`.
     pub code: String,
     pub message: String,
 }

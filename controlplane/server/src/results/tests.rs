@@ -1,0 +1,336 @@
+//! Results against numbers worked by hand, and against the mishaps of real experiments.
+
+use em_api::AttemptId;
+use em_api::measurement::Outcome;
+use em_api::results::{Cell, ComparisonVerdict, ParityVerdict, Verdict};
+use em_api::spec::ParityGate;
+
+use super::fixture::{self, id, report, trial};
+use super::*;
+
+/// Backends a and b, batch 32, three repetitions: 1,000, 1,100, 1,200 against 500, 500, 600 requests in 10 s.
+fn small() -> ResultsInput {
+    let mut input = fixture::experiment(&["a", "b"], &[32], 3);
+    for (repetition, first, second) in [(1, 1_000, 500), (2, 1_100, 500), (3, 1_200, 600)] {
+        input.measurements.push(trial("a", 32, repetition, first));
+        input.measurements.push(trial("b", 32, repetition, second));
+    }
+    input.parity = vec![fixture::vectors("a", 0.0), fixture::vectors("b", 0.0002)];
+    input
+}
+
+fn cell<'a>(results: &'a Results, backend: &str) -> &'a Cell {
+    results.cells.iter().find(|cell| cell.backend == backend).expect("each backend has a cell")
+}
+
+fn near(seen: f64, expected: f64) {
+    assert!((seen / expected - 1.0).abs() < 0.0005, "{seen} instead of {expected}");
+}
+
+#[test]
+fn a_small_case_equals_the_numbers_worked_by_hand() {
+    let results = compute(&small());
+    // 32 texts a request over 10 s: 3,200, 3,520, 3,840 texts/s; t interval on logarithms as in em_stats::interval.
+    let rate = cell(&results, "a").texts_per_second.expect("measured");
+    near(rate.mean, 3_510.27);
+    near(rate.low.expect("n = 3"), 2_798.7);
+    near(rate.high.expect("n = 3"), 4_402.8);
+    assert_eq!((rate.n, cell(&results, "a").repetitions), (3, 3));
+    // Ratios 2, 2.2, 2: logs 0.6931, 0.7885, 0.6931; mean 0.7249, se 0.03177, t 4.30265 → ± 0.13669.
+    let [comparison] = &results.comparisons[..] else { panic!("one pair in one cell: {:?}", results.comparisons) };
+    let ratio = comparison.throughput_ratio.expect("three blocks");
+    near(ratio.mean, 2.0646);
+    near(ratio.low.expect("n"), 1.8008);
+    near(ratio.high.expect("n"), 2.3671);
+    assert_eq!((comparison.verdict, comparison.a.as_str()), (ComparisonVerdict::Faster, "a"));
+    // exp((4.30265 + 1.06066) · 0.03177)
+    near(comparison.smallest_detectable_ratio.expect("n"), 1.18578);
+    assert_eq!(results.sentences, ["a answers 2.1× [1.8, 2.4] as many texts/s as b at batch 32; p99 50 ms against 50 ms"]);
+    assert!(results.complete);
+    let relative: Vec<(&str, f64)> =
+        results.overall.iter().map(|one| (one.backend.as_str(), one.relative.expect("measured"))).collect();
+    assert_eq!(relative[0], ("a", 1.0));
+    near(relative[1].1, 1.0 / 2.0646);
+}
+
+#[test]
+fn percentiles_are_shown_only_when_the_samples_carry_them() {
+    let mut input = small();
+    input.measurements.retain(|one| one.repetition == 1);
+    let results = compute(&input);
+    let (a, b) = (&cell(&results, "a").latency_ms, &cell(&results, "b").latency_ms);
+    near(a.p99.value.expect("1,000 samples"), 50.0);
+    assert_eq!((b.samples, b.p99.value), (500, None));
+    let why = b.p99.withheld.as_deref().expect("a reason");
+    assert!(why.contains("500 requests") && why.contains("662"), "{why}");
+    near(b.p95.value.expect("500 carry a p95"), 50.0);
+}
+
+#[test]
+fn one_repetition_gives_no_interval_and_no_verdict() {
+    let mut input = small();
+    input.measurements.retain(|one| one.repetition == 1);
+    let results = compute(&input);
+    let rate = cell(&results, "a").texts_per_second.expect("measured");
+    assert_eq!((rate.low, rate.high, rate.n), (None, None, 1));
+    assert_eq!(results.comparisons[0].verdict, ComparisonVerdict::TooFewRepetitions);
+    assert_eq!(
+        results.sentences,
+        ["a answered 2.0× as many texts/s as b at batch 32 in 1 repetition; a verdict takes 3; p50 50 ms against 50 ms"]
+    );
+    assert!(!results.complete);
+    assert!(results.warnings.iter().any(|warning| warning.starts_with("4 of 6 trials")), "{:?}", results.warnings);
+}
+
+#[test]
+fn a_block_that_ran_again_replaces_its_earlier_run_as_a_whole() {
+    let mut input = small();
+    for (backend, requests) in [("a", 2_000), ("b", 400)] {
+        let mut again = trial(backend, 32, 1, requests);
+        again.attempt = AttemptId(id(&[2]));
+        input.measurements.push(again);
+    }
+    let results = compute(&input);
+    let first = results.trials.iter().find(|one| one.backend == "a" && one.repetition == 1).expect("measured");
+    assert_eq!((first.attempt, first.texts_per_second), (AttemptId(id(&[2])), 6_400.0));
+    assert_eq!(cell(&results, "a").repetitions, 3);
+    near(results.comparisons[0].throughput_ratio.expect("n").mean, (5.0_f64 * 2.2 * 2.0).cbrt());
+}
+
+#[test]
+fn a_block_that_ran_again_in_part_keeps_its_complete_run() {
+    let mut input = small();
+    let mut again = trial("a", 32, 1, 9_000);
+    again.attempt = AttemptId(id(&[2]));
+    input.measurements.push(again);
+    assert_eq!(compute(&input).comparisons, compute(&small()).comparisons);
+}
+
+#[test]
+fn trials_of_different_runs_of_a_block_are_averaged_but_never_paired() {
+    let mut input = small();
+    let lost = input.measurements.iter_mut().find(|one| one.backend == "b" && one.repetition == 1).expect("made");
+    lost.epoch = 1;
+    let results = compute(&input);
+    assert_eq!(cell(&results, "b").repetitions, 3);
+    assert_eq!(results.comparisons[0].throughput_ratio.expect("two blocks").n, 2);
+    assert_eq!(results.comparisons[0].verdict, ComparisonVerdict::TooFewRepetitions);
+}
+
+#[test]
+fn a_failed_parity_gate_makes_a_backends_trials_invalid() {
+    let mut input = small();
+    input.parity = vec![fixture::vectors("a", 0.0), fixture::vectors("b", 0.9)];
+    let results = compute(&input);
+    assert_eq!(results.parity.iter().map(|one| one.verdict).collect::<Vec<_>>(), [ParityVerdict::Passed, ParityVerdict::Failed]);
+    let b = cell(&results, "b");
+    assert_eq!((b.repetitions, b.invalid, b.texts_per_second), (0, 3, None));
+    assert!(
+        results
+            .trials
+            .iter()
+            .filter(|one| one.backend == "b")
+            .all(|one| one.verdict == Verdict::Invalid && one.reasons[0].code == "parity")
+    );
+    assert!(results.warnings[0].contains("vectors of b differ"), "{:?}", results.warnings);
+    assert_eq!(results.comparisons[0].throughput_ratio, None);
+}
+
+#[test]
+fn parity_without_a_basis_is_unknown_and_says_why() {
+    let verdict =
+        |input: &ResultsInput| compute(input).parity.into_iter().map(|one| (one.verdict, one.message)).next_back().expect("b");
+    let mut input = small();
+    input.parity.remove(1);
+    assert_eq!(verdict(&input), (ParityVerdict::Unknown, "b handed in no vectors".to_owned()));
+    let mut input = small();
+    input.parity.remove(0);
+    assert_eq!(verdict(&input), (ParityVerdict::Unknown, "the reference a handed in no vectors".to_owned()));
+    let mut input = small();
+    input.parity[1].texts_sha256 = "ef".repeat(32);
+    assert_eq!(verdict(&input).0, ParityVerdict::Unknown);
+    let mut input = small();
+    input.parity[1].vectors.truncate(8);
+    assert!(verdict(&input).1.contains("unreadable"));
+    let mut input = small();
+    input.experiment.spec.checks.parity.reference = None;
+    assert_eq!(verdict(&input).0, ParityVerdict::Unknown);
+    // Unknown is shown, never silently passed, and does not void the trials either.
+    assert_eq!(cell(&compute(&input), "b").repetitions, 3);
+    assert!(compute(&input).warnings.iter().any(|warning| warning.contains("were not checked")));
+}
+
+#[test]
+fn the_newest_vectors_decide_and_a_report_only_gate_voids_nothing() {
+    let mut input = small();
+    input.parity.push(fixture::vectors("b", 0.9));
+    assert_eq!(compute(&input).parity[1].verdict, ParityVerdict::Failed);
+    input.experiment.spec.backends[1].parity = ParityGate::Report;
+    let results = compute(&input);
+    assert_eq!(results.parity[1].verdict, ParityVerdict::Reported);
+    assert_eq!(cell(&results, "b").repetitions, 3);
+}
+
+#[test]
+fn vectors_of_another_dimension_fail_the_gate() {
+    let mut input = small();
+    input.parity[1].dim = 8;
+    input.parity[1].count = 80;
+    assert_eq!(compute(&input).parity[1].verdict, ParityVerdict::Failed);
+}
+
+#[test]
+fn errors_void_a_trial_but_stay_in_the_success_rate() {
+    let mut input = small();
+    let load = report(&mut input.measurements[0]);
+    load.counts.timed_out = 20;
+    load.error_examples.push("operation timed out".to_owned());
+    let results = compute(&input);
+    let a = cell(&results, "a");
+    assert_eq!((a.repetitions, a.invalid), (2, 1));
+    near(a.success_rate.expect("asked"), 3_300.0 / 3_320.0);
+    let reason = &results.trials.iter().find(|one| one.verdict == Verdict::Invalid).expect("one").reasons[0];
+    assert_eq!(reason.code, "errors");
+    assert!(reason.message.contains("20 of 1020") && reason.message.contains("operation timed out"), "{}", reason.message);
+}
+
+#[test]
+fn each_rule_of_the_verdict_has_its_word() {
+    type Bend = fn(&mut Measurement);
+    let cases: [(&str, Verdict, Bend); 9] = [
+        ("errors", Verdict::Invalid, |one| report(one).counts.wrong_shape = 1),
+        ("unreadable", Verdict::Invalid, |one| report(one).latency_us.0 = "AAAA".to_owned()),
+        ("client-bound", Verdict::Invalid, |one| report(one).generator.cpu_s = 18.5),
+        ("client-bound", Verdict::Invalid, |one| report(one).generator.headroom_requests_per_s = Some(250.0)),
+        ("throttled", Verdict::Invalid, |one| throttle(one, 0x20)),
+        ("too-short", Verdict::Inconclusive, |one| report(one).window_s = 2.5),
+        ("too-short", Verdict::Inconclusive, |one| {
+            report(one).requests_ok = 0;
+            report(one).counts.ok = 0;
+        }),
+        ("too-short", Verdict::Inconclusive, |one| {
+            report(one).requests_ok = 15;
+            report(one).counts.ok = 15;
+        }),
+        ("unsteady", Verdict::Inconclusive, |one| {
+            let load = report(one);
+            load.window_s = 40.0;
+            let bin = load.per_second[0];
+            load.per_second = (0..40)
+                .map(|second| em_api::measurement::SecondBin { second, requests_ok: 140 - u64::from(second), ..bin })
+                .collect();
+        }),
+    ];
+    let spec = small().experiment.spec;
+    for (code, expected, bend) in cases {
+        let mut one = trial("a", 32, 1, 1_000);
+        assert_eq!(verdict(&one, &spec), Some((Verdict::Valid, Vec::new())), "before it was bent");
+        bend(&mut one);
+        let (seen, reasons) = verdict(&one, &spec).expect("measured");
+        assert_eq!((seen, reasons.first().map(|reason| reason.code.as_str())), (expected, Some(code)), "{reasons:?}");
+    }
+}
+
+fn throttle(measurement: &mut Measurement, reasons: u64) {
+    measurement.series = Some(em_api::measurement::Series {
+        resource: em_api::measurement::Resource::Gpu,
+        origin: measurement.started_at,
+        t_ms: (0..100).map(|step| step * 100).collect(),
+        columns: [("gpu0_throttle_reasons".to_owned(), vec![Some(reasons as f64); 100])].into(),
+    });
+}
+
+#[test]
+fn what_many_gpus_do_all_day_is_no_throttling() {
+    let spec = small().experiment.spec;
+    for reasons in [0x0, 0x1, 0x2, 0x4] {
+        let mut one = trial("a", 32, 1, 1_000);
+        throttle(&mut one, reasons);
+        assert_eq!(verdict(&one, &spec).map(|(verdict, _)| verdict), Some(Verdict::Valid), "{reasons:#x}");
+    }
+}
+
+#[test]
+fn a_generator_that_shares_all_cores_is_warned_about_but_valid() {
+    let mut input = small();
+    for one in &mut input.measurements {
+        one.environment.cores_allowed = 2;
+        report(one).generator.cpu_s = 4.6;
+    }
+    let results = compute(&input);
+    assert_eq!(cell(&results, "a").repetitions, 3);
+    assert!(
+        results.warnings.iter().any(|warning| warning.contains("shared 2 cores") && warning.contains("23 %")),
+        "{:?}",
+        results.warnings
+    );
+}
+
+#[test]
+fn failed_and_interrupted_trials_have_no_verdict_and_are_never_averaged() {
+    let mut input = small();
+    fixture::fail(&mut input.measurements[0], "no such module: torch");
+    input.measurements[1].outcome = Outcome::Interrupted { message: "time limit".to_owned() };
+    let spec = input.experiment.spec.clone();
+    assert!(input.measurements[..2].iter().all(|one| verdict(one, &spec).is_none()));
+    let results = compute(&input);
+    assert_eq!((cell(&results, "a").repetitions, cell(&results, "a").failed), (2, 1));
+    assert_eq!((cell(&results, "b").repetitions, cell(&results, "b").failed), (2, 0));
+    assert!(results.warnings.iter().any(|warning| warning.contains("no such module: torch")), "{:?}", results.warnings);
+    assert!(!results.complete);
+}
+
+#[test]
+fn a_missing_cell_is_there_empty_and_costs_its_backend() {
+    let mut input = small();
+    input.experiment.spec.matrix.batch_sizes = vec![32, 64];
+    for repetition in 1..=3 {
+        input.measurements.push(trial("a", 64, repetition, 1_000));
+    }
+    let results = compute(&input);
+    assert_eq!(results.cells.len(), 4);
+    let overall = |backend: &str| results.overall.iter().find(|one| one.backend == backend).expect("there").clone();
+    assert_eq!((overall("a").missing_cells, overall("b").missing_cells), (0, 1));
+    // b's missing cell counts as half of a's 6,400.
+    let b = cell(&results, "b").texts_per_second.expect("batch 32").mean;
+    near(overall("b").geometric_mean_texts_per_second.expect("one cell"), (b * 3_200.0).sqrt());
+}
+
+#[test]
+fn an_empty_experiment_has_results_without_numbers() {
+    let results = compute(&fixture::experiment(&["a", "b"], &[16, 32], 3));
+    assert_eq!((results.cells.len(), results.trials.len(), results.complete), (4, 0, false));
+    assert!(
+        results
+            .cells
+            .iter()
+            .all(|cell| cell.texts_per_second.is_none() && cell.success_rate.is_none() && cell.latency_ms.p50.value.is_none())
+    );
+    assert!(results.overall.iter().all(|one| one.relative.is_none()));
+    assert!(!serde_json::to_string(&results).expect("json").contains("NaN"));
+}
+
+#[test]
+fn the_order_of_measurements_changes_nothing() {
+    let input = fixture::realistic(true);
+    let mut turned = input.clone();
+    turned.measurements.reverse();
+    assert_eq!(compute(&input), compute(&turned));
+    let mut other = input.clone();
+    report(&mut other.measurements[0]).texts_ok += 1;
+    assert_ne!(compute(&input).measurements_sha256, compute(&other).measurements_sha256);
+}
+
+#[test]
+fn gpu_columns_are_there_with_a_gpu_and_absent_without() {
+    let with = compute(&fixture::realistic(true));
+    let ort = &cell(&with, "ort").resources;
+    // The counter rises with 40 W × 5.9 cores of the made-up profile.
+    let rate = cell(&with, "ort").texts_per_second.expect("measured").mean;
+    assert!((ort.joules_per_million_texts.expect("counter") / (236.0 / rate * 1e6) - 1.0).abs() < 0.05, "{ort:?}");
+    assert!(ort.gpu_utilization.is_some_and(|used| (0.9..1.0).contains(&used)), "{ort:?}");
+    let results = compute(&fixture::realistic(false));
+    let without = &cell(&results, "ort").resources;
+    assert_eq!((without.gpu_utilization, without.gpu_memory_peak_bytes, without.joules_per_million_texts), (None, None, None));
+    assert!(without.cpu_cores.is_some_and(|cores| (5.5..6.5).contains(&cores)), "{without:?}");
+}
