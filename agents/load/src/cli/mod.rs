@@ -1,0 +1,101 @@
+//! `em-agent load`: a trial of a plan, as the agent starts it, or of flags, for a person with any endpoint.
+//!
+//! Exit codes: 0 the trial was measured; 1 it was, but some answers were wrong or missing (only without `--plan`: an agent reads
+//! the report); 2 it could not be measured, and the reason is on stderr.
+
+mod flags;
+mod output;
+mod summary;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use em_api::measurement::LoadReport;
+use tokio_util::sync::CancellationToken;
+
+use crate::{LoadError, LoadPlan};
+
+pub use flags::Flags;
+
+const MEASURED: i32 = 0;
+const WITH_ERRORS: i32 = 1;
+const NOT_MEASURED: i32 = 2;
+
+/// Drive load against an embedding endpoint and report what came back.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LoadArgs {
+    /// A load plan (JSON), instead of the flags below.
+    #[arg(long, value_name = "FILE", conflicts_with = "Flags")]
+    pub plan: Option<PathBuf>,
+    /// Where the report (JSON) goes.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// One JSON object a second on stdout.
+    #[arg(long)]
+    pub progress_json: bool,
+    #[command(flatten)]
+    pub flags: Option<Flags>,
+}
+
+/// Runs `em-agent load`. Returns the exit code; errors have been told to nobody yet and mean exit code 2.
+pub async fn run(args: LoadArgs) -> anyhow::Result<i32> {
+    let stdout = output::take_stdout().context("keeping stdout for ourselves")?;
+    run_on(args, stdout).await
+}
+
+/// The same, with what would go to stdout written to `stdout`.
+pub async fn run_on(args: LoadArgs, stdout: File) -> anyhow::Result<i32> {
+    let by_plan = args.plan.is_some();
+    let plan = match (&args.plan, args.flags) {
+        (Some(path), _) => read_plan(path)?,
+        (None, Some(flags)) => flags.plan()?,
+        (None, None) => {
+            anyhow::bail!("give --plan FILE, or --url, --model, --path and one of --concurrency, --request-rate, --text-rate")
+        }
+    };
+    let cancel = CancellationToken::new();
+    let _watch = by_plan.then(|| cancel_when_orphaned(cancel.clone()));
+    let show = output::progress(args.progress_json, stdout.try_clone().context("opening stdout again")?);
+    let report = match crate::run(plan, cancel, show).await {
+        Ok(report) => report,
+        Err(LoadError::Cancelled) => {
+            eprintln!("cancelled: nothing was measured");
+            return Ok(NOT_MEASURED);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(path) = &args.out {
+        write_report(path, &report)?;
+    }
+    if !by_plan {
+        output::say(stdout, &summary::render(&report)?, args.progress_json)?;
+    }
+    Ok(if !by_plan && report.counts.errors() > 0 { WITH_ERRORS } else { MEASURED })
+}
+
+fn read_plan(path: &Path) -> anyhow::Result<LoadPlan> {
+    let text = std::fs::read_to_string(path).map_err(|source| LoadError::ReadPlan { path: path.to_owned(), source })?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no load plan", path.display()))
+}
+
+/// Whole or not at all: a reader must never see half a report.
+fn write_report(path: &Path, report: &LoadReport) -> anyhow::Result<()> {
+    let mut name = path.file_name().context("--out must name a file")?.to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let text = serde_json::to_vec(report).context("encoding the report")?;
+    std::fs::write(&part, text).with_context(|| format!("writing {}", part.display()))?;
+    std::fs::rename(&part, path).with_context(|| format!("writing {}", path.display()))
+}
+
+/// An agent that was killed cannot stop its generator: without its parent a planned trial cancels itself.
+fn cancel_when_orphaned(cancel: CancellationToken) -> tokio_util::task::AbortOnDropHandle<()> {
+    let parent = rustix::process::getppid();
+    tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        while rustix::process::getppid() == parent {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        cancel.cancel();
+    }))
+}

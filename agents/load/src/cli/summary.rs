@@ -1,0 +1,85 @@
+//! The summary at the end, in the manner of k6: a name, dots, a value.
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use em_api::measurement::{Histogram, LoadReport};
+use em_stats::histogram;
+
+pub(super) fn render(report: &LoadReport) -> anyhow::Result<String> {
+    let mut lines = Lines(String::new());
+    let per_s = |count: u64| count as f64 / report.window_s;
+    let sent = report.counts.ok + report.counts.errors();
+    lines.add("endpoint", &report.url);
+    lines.add("load", &format!("{}, {} texts a request", report.level, report.batch_size));
+    let extended = if report.extended { ", extended to hold enough requests" } else { "" };
+    lines.add("window", &format!("{:.1} s after {:.1} s of warm-up{extended}", report.window_s, report.warmup_s));
+    lines.add("texts", &format!("{} valid, {:.1}/s", report.texts_ok, per_s(report.texts_ok)));
+    lines.add("requests", &format!("{} valid, {:.2}/s", report.requests_ok, per_s(report.requests_ok)));
+    let success = if sent == 0 { "—".to_owned() } else { format!("{:.3} %", 100.0 * report.counts.ok as f64 / sent as f64) };
+    lines.add("success", &success);
+    lines.add("latency", &percentiles(&report.latency_us)?);
+    lines.add("service time", &percentiles(&report.service_time_us)?);
+    lines.add("schedule slip", &percentiles(&report.slip_us)?);
+    lines.add("answers", &format!("{:.2} MB/s, {} numbers a vector", per_s(report.response_bytes) / 1e6, dim(report)));
+    let generator = report.generator.cpu_s / report.window_s;
+    lines.add("generator", &format!("{generator:.2} of {} cores", report.generator.cores.len()));
+    for (name, count) in faults(report) {
+        lines.add(&name, &count.to_string());
+    }
+    for example in &report.error_examples {
+        lines.add("example", example);
+    }
+    let dataset = &report.dataset;
+    let malformed = dataset.malformed_lines;
+    lines.add(
+        "data set",
+        &format!("{} texts of {}, seed {}, {malformed} malformed lines", dataset.texts, dataset.source, dataset.seed),
+    );
+    Ok(lines.0)
+}
+
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: &str) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.0, "  {name:.<16}: {value}");
+    }
+}
+
+fn dim(report: &LoadReport) -> String {
+    report.embedding_dim.map_or("—".to_owned(), |dim| dim.to_string())
+}
+
+fn percentiles(encoded: &Histogram) -> anyhow::Result<String> {
+    let times = histogram::decode(&encoded.0).context("reading a histogram of our own")?;
+    if times.is_empty() {
+        return Ok("—".to_owned());
+    }
+    let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+    Ok(format!(
+        "avg={:.2}ms med={:.2}ms p(90)={:.2}ms p(95)={:.2}ms p(99)={:.2}ms max={:.2}ms",
+        times.mean() / 1000.0,
+        ms(0.50),
+        ms(0.90),
+        ms(0.95),
+        ms(0.99),
+        times.max() as f64 / 1000.0
+    ))
+}
+
+/// Only what happened.
+fn faults(report: &LoadReport) -> Vec<(String, u64)> {
+    let counts = &report.counts;
+    let fixed = [
+        ("refused", counts.refused),
+        ("timed out", counts.timed_out),
+        ("wrong shape", counts.wrong_shape),
+        ("NaN or infinity", counts.not_finite),
+        ("other faults", counts.other),
+        ("late", counts.late),
+    ];
+    let statuses = counts.http_status.iter().map(|(code, count)| (format!("HTTP {code}"), *count));
+    fixed.into_iter().map(|(name, count)| (name.to_owned(), count)).chain(statuses).filter(|(_, count)| *count > 0).collect()
+}

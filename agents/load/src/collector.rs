@@ -1,0 +1,305 @@
+//! Counts what belongs to the window. One owner, fed by the users over a channel: no lock is near a request.
+
+use std::sync::Arc;
+
+use em_api::measurement::{Histogram as EncodedHistogram, LengthHistogram, OutcomeCounts, SecondBin};
+use em_stats::histogram;
+use hdrhistogram::Histogram;
+
+use crate::clock::{Nanos, SECOND, seconds};
+use crate::dataset::Texts;
+use crate::exchange::Outcome;
+use crate::window::{Place, Window};
+
+/// One request, from its planned send time to its last byte.
+pub(crate) struct Sample {
+    /// Number of the request in this trial; its texts follow from it.
+    pub(crate) number: u64,
+    pub(crate) planned: Nanos,
+    pub(crate) sent: Nanos,
+    pub(crate) ended: Nanos,
+    pub(crate) outcome: Outcome,
+    pub(crate) bytes: u64,
+    pub(crate) fault: Option<String>,
+}
+
+/// Which moment of a request decides whether it belongs to the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Belongs {
+    /// Closed loop: as many requests are under way at the begin as at the end.
+    ByEnd,
+    /// Open loop: the planned ones, however late they end, or the slowest would be left out.
+    ByPlan,
+}
+
+/// Which texts a request carries.
+#[derive(Clone)]
+pub(crate) struct Draw {
+    pub(crate) texts: Arc<Texts>,
+    pub(crate) offset: u64,
+    pub(crate) batch_size: u32,
+}
+
+impl Draw {
+    /// Numbers, in drawn order, of the texts of request `number`.
+    pub(crate) fn of(&self, number: u64) -> impl Iterator<Item = usize> + use<> {
+        let first = self.offset + number * u64::from(self.batch_size);
+        (first..first + u64::from(self.batch_size)).map(|index| index as usize)
+    }
+}
+
+/// Upper bounds of the histogram of words per text.
+const WORD_BOUNDS: [u32; 14] = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, u32::MAX];
+const MAX_EXAMPLES: usize = 5;
+
+pub(crate) struct Collector {
+    pub(crate) window: Window,
+    belongs: Belongs,
+    draw: Draw,
+    pub(crate) counts: OutcomeCounts,
+    pub(crate) response_bytes: u64,
+    pub(crate) dim: Option<u32>,
+    latency: Histogram<u64>,
+    service_time: Histogram<u64>,
+    slip: Histogram<u64>,
+    bins: Vec<SecondBin>,
+    words: LengthHistogram,
+    pub(crate) examples: Vec<String>,
+    pub(crate) live: Live,
+}
+
+/// What is shown while the trial runs: all requests that ended in this phase.
+pub(crate) struct Live {
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) latency: Histogram<u64>,
+}
+
+impl Live {
+    fn new() -> Self {
+        Self { requests: 0, errors: 0, latency: histogram::new() }
+    }
+
+    pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
+        (!self.latency.is_empty()).then(|| self.latency.value_at_quantile(quantile) as f64 / 1000.0)
+    }
+}
+
+impl Collector {
+    pub(crate) fn new(window: Window, belongs: Belongs, draw: Draw) -> Self {
+        Self {
+            window,
+            belongs,
+            draw,
+            counts: OutcomeCounts::default(),
+            response_bytes: 0,
+            dim: None,
+            latency: histogram::new(),
+            service_time: histogram::new(),
+            slip: histogram::new(),
+            bins: Vec::new(),
+            words: LengthHistogram { upper: WORD_BOUNDS.to_vec(), counts: vec![0; WORD_BOUNDS.len()], total_words: 0 },
+            examples: Vec::new(),
+            live: Live::new(),
+        }
+    }
+
+    /// A new phase begins: what is shown starts from nothing.
+    pub(crate) fn restart_live(&mut self) {
+        self.live = Live::new();
+    }
+
+    pub(crate) fn record(&mut self, sample: Sample) {
+        self.window.advance(sample.ended, self.counts.ok);
+        self.show(&sample);
+        let valid = matches!(sample.outcome, Outcome::Valid { .. });
+        let place = self.window.place(match self.belongs {
+            Belongs::ByEnd => sample.ended,
+            Belongs::ByPlan => sample.planned,
+        });
+        match place {
+            Place::Before => {}
+            // Under way when a closed loop ended; an open loop's schedule is simply over.
+            Place::After => self.counts.late += u64::from(valid && self.belongs == Belongs::ByEnd),
+            Place::Inside => self.count(sample),
+        }
+    }
+
+    fn count(&mut self, sample: Sample) {
+        let late = self.window.place(sample.ended) == Place::After;
+        self.slip.saturating_record(micros(sample.planned, sample.sent));
+        self.response_bytes += sample.bytes;
+        for index in self.draw.of(sample.number) {
+            self.add_words(self.draw.texts.words(index));
+        }
+        if let Some(fault) = sample.fault
+            && self.examples.len() < MAX_EXAMPLES
+            && !self.examples.contains(&fault)
+        {
+            self.examples.push(fault);
+        }
+        if let Outcome::Valid { dim } = sample.outcome {
+            self.dim.get_or_insert(dim);
+            self.latency.saturating_record(micros(sample.planned, sample.ended));
+            self.service_time.saturating_record(micros(sample.sent, sample.ended));
+        }
+        let valid = match sample.outcome {
+            Outcome::Valid { .. } if late => {
+                self.counts.late += 1;
+                return;
+            }
+            Outcome::Valid { .. } => {
+                self.counts.ok += 1;
+                true
+            }
+            other => {
+                *self.counter(&other) += 1;
+                false
+            }
+        };
+        if !late {
+            let batch_size = u64::from(self.draw.batch_size);
+            let bin = self.bin(sample.ended);
+            bin.requests_ok += u64::from(valid);
+            bin.texts_ok += if valid { batch_size } else { 0 };
+            bin.errors += u64::from(!valid);
+        }
+    }
+
+    fn counter(&mut self, outcome: &Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Valid { .. } => &mut self.counts.ok,
+            Outcome::Refused => &mut self.counts.refused,
+            Outcome::TimedOut => &mut self.counts.timed_out,
+            Outcome::Status(code) => self.counts.http_status.entry(*code).or_default(),
+            Outcome::WrongShape => &mut self.counts.wrong_shape,
+            Outcome::NotFinite => &mut self.counts.not_finite,
+            Outcome::Other => &mut self.counts.other,
+        }
+    }
+
+    fn show(&mut self, sample: &Sample) {
+        if matches!(sample.outcome, Outcome::Valid { .. }) {
+            self.live.requests += 1;
+            self.live.latency.saturating_record(micros(sample.planned, sample.ended));
+        } else {
+            self.live.errors += 1;
+        }
+    }
+
+    fn add_words(&mut self, words: u32) {
+        let bucket = self.words.upper.partition_point(|&upper| upper < words);
+        self.words.counts[bucket] += 1;
+        self.words.total_words += u64::from(words);
+    }
+
+    fn bin(&mut self, ended: Nanos) -> &mut SecondBin {
+        let second = (ended.saturating_sub(self.window.start) / SECOND) as usize;
+        self.fill_bins(second + 1);
+        &mut self.bins[second]
+    }
+
+    fn fill_bins(&mut self, count: usize) {
+        while self.bins.len() < count {
+            let second = u32::try_from(self.bins.len()).unwrap_or(u32::MAX);
+            self.bins.push(SecondBin { second, requests_ok: 0, texts_ok: 0, errors: 0 });
+        }
+    }
+
+    /// Length of the closed window, seconds.
+    pub(crate) fn window_s(&self) -> f64 {
+        seconds(self.window.boundary() - self.window.start)
+    }
+
+    /// One bin per second of the window, the silent ones too.
+    pub(crate) fn per_second(&mut self) -> Vec<SecondBin> {
+        self.fill_bins(self.window_s().ceil() as usize);
+        self.bins.clone()
+    }
+
+    pub(crate) fn text_words(&self) -> LengthHistogram {
+        self.words.clone()
+    }
+
+    /// Latency from the planned send time, service time, slip.
+    pub(crate) fn histograms(&self) -> [EncodedHistogram; 3] {
+        [&self.latency, &self.service_time, &self.slip].map(|histogram| EncodedHistogram(histogram::encode(histogram)))
+    }
+}
+
+fn micros(from: Nanos, to: Nanos) -> u64 {
+    to.saturating_sub(from) / 1_000
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use em_api::spec::DatasetSource;
+
+    use super::*;
+    use crate::DatasetRef;
+
+    const MS: Nanos = SECOND / 1_000;
+
+    /// A window from 1 s to 3 s.
+    fn collector(belongs: Belongs) -> Collector {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("texts.txt");
+        std::fs::write(&path, "one\ntwo words\nthree words here\n").unwrap();
+        let texts = crate::dataset::load(&DatasetRef { source: DatasetSource::Text, path, limit: 10, seed: 1 }).unwrap();
+        Collector::new(Window::new(SECOND, 2 * SECOND, 0), belongs, Draw { texts: Arc::new(texts), offset: 0, batch_size: 3 })
+    }
+
+    fn valid(planned_ms: u64, sent_ms: u64, ended_ms: u64) -> Sample {
+        let (planned, sent, ended) = (planned_ms * MS, sent_ms * MS, ended_ms * MS);
+        Sample { number: 0, planned, sent, ended, outcome: Outcome::Valid { dim: 8 }, bytes: 10, fault: None }
+    }
+
+    fn decoded(collector: &Collector) -> [Histogram<u64>; 3] {
+        collector.histograms().map(|encoded| histogram::decode(&encoded.0).unwrap())
+    }
+
+    #[test]
+    fn an_open_loop_counts_by_plan_and_keeps_the_latency_of_late_answers() {
+        let mut collector = collector(Belongs::ByPlan);
+        for sample in [
+            valid(900, 900, 1_100), // planned in the warm-up
+            valid(1_000, 1_250, 1_500),
+            valid(2_900, 2_900, 3_400), // late
+            valid(3_000, 3_000, 3_100), // planned after the end
+        ] {
+            collector.record(sample);
+        }
+        assert_eq!((collector.counts.ok, collector.counts.late, collector.counts.errors()), (1, 1, 0));
+        let [latency, service_time, slip] = decoded(&collector);
+        let near = |value: u64, ms: u64| value.abs_diff(ms * 1_000) <= ms * 1_000 / 500;
+        assert!(latency.len() == 2 && near(latency.min(), 500) && near(latency.max(), 500));
+        assert!(near(service_time.min(), 250) && near(service_time.max(), 500));
+        assert!(slip.min() == 0 && near(slip.max(), 250));
+        let bins: Vec<u64> = collector.per_second().iter().map(|bin| bin.texts_ok).collect();
+        assert_eq!(bins, [3, 0]);
+        assert_eq!((collector.words.total_words, collector.words.counts[0]), (12, 6));
+    }
+
+    #[test]
+    fn a_closed_loop_counts_by_end() {
+        let mut collector = collector(Belongs::ByEnd);
+        for sample in [valid(900, 900, 999), valid(900, 900, 1_000), valid(2_000, 2_000, 2_999), valid(2_900, 2_900, 3_000)] {
+            collector.record(sample);
+        }
+        assert_eq!((collector.counts.ok, collector.counts.late), (2, 1));
+        assert_eq!(decoded(&collector)[0].len(), 2);
+        assert_eq!(collector.response_bytes, 20);
+    }
+
+    #[test]
+    fn a_fault_after_the_window_is_nobodys_fault() {
+        let mut collector = collector(Belongs::ByEnd);
+        for ended in [2_000, 4_000] {
+            let fault = Some("no".to_owned());
+            collector.record(Sample { outcome: Outcome::Status(500), fault, ..valid(1_500, 1_500, ended) });
+        }
+        assert_eq!((collector.counts.errors(), collector.examples.len()), (1, 1));
+        assert_eq!(collector.live.errors, 2, "but it is shown");
+    }
+}

@@ -1,0 +1,158 @@
+//! One request and its answer: the two time stamps, and what came of it.
+//!
+//! The end is stamped at the last byte; the answer is checked after that, so that the check never lengthens a latency.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use em_api::spec::Wire;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Method, Request, Url};
+
+use crate::LoadError;
+use crate::wire::{self, Verdict};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Valid { dim: u32 },
+    Refused,
+    TimedOut,
+    Status(u16),
+    WrongShape,
+    NotFinite,
+    Other,
+}
+
+pub(crate) struct Exchanged {
+    pub(crate) ended: Instant,
+    pub(crate) outcome: Outcome,
+    pub(crate) bytes: u64,
+    /// What went wrong, for people.
+    pub(crate) fault: Option<String>,
+}
+
+/// A client that measures the server and nothing else: HTTP/1.1 as all backends speak it, no compression (Goose switches it on
+/// for every client of the build), no delayed packets, no proxy of the environment, no redirects.
+pub(crate) fn client() -> Result<Client, LoadError> {
+    Client::builder()
+        .http1_only()
+        .no_gzip()
+        .tcp_nodelay(true)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(usize::MAX)
+        .connect_timeout(Duration::from_secs(10))
+        .user_agent(concat!("em-load/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(LoadError::Client)
+}
+
+pub(crate) fn endpoint(url: &str) -> Result<Url, LoadError> {
+    Url::parse(url).map_err(|error| LoadError::Plan { field: "url", cure: format!("{error}; write the full endpoint") })
+}
+
+fn request(url: Url, body: Vec<u8>, timeout: Duration) -> Request {
+    let mut request = Request::new(Method::POST, url);
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *request.timeout_mut() = Some(timeout);
+    *request.body_mut() = Some(body.into());
+    request
+}
+
+/// Sends `body` and judges the answer. `dim`: asked for only after the last byte.
+pub(crate) async fn exchange(
+    client: &Client,
+    url: &Url,
+    body: Vec<u8>,
+    timeout: Duration,
+    check: impl FnOnce(&[u8]) -> Verdict,
+) -> Exchanged {
+    let failed = |error: &reqwest::Error, head: bool| {
+        let (ended, outcome) = (Instant::now(), classify(error, head));
+        Exchanged { ended, outcome, bytes: 0, fault: Some(with_causes(error)) }
+    };
+    let answer = match client.execute(request(url.clone(), body, timeout)).await {
+        Ok(answer) => answer,
+        Err(error) => return failed(&error, true),
+    };
+    let status = answer.status();
+    let body = match answer.bytes().await {
+        Ok(body) => body,
+        Err(error) => return failed(&error, false),
+    };
+    let ended = Instant::now();
+    let (outcome, fault) = if status.is_success() {
+        match check(&body) {
+            Verdict::Valid { dim } => (Outcome::Valid { dim }, None),
+            Verdict::WrongShape(fault) => (Outcome::WrongShape, Some(fault)),
+            Verdict::NotFinite => (Outcome::NotFinite, Some("NaN or infinity in a vector".to_owned())),
+            Verdict::Unreadable(fault) => (Outcome::Other, Some(fault)),
+        }
+    } else {
+        (Outcome::Status(status.as_u16()), Some(format!("{status}: {}", beginning(&body))))
+    };
+    Exchanged { ended, outcome, bytes: body.len() as u64, fault }
+}
+
+/// `head`: no answer had begun.
+fn classify(error: &reqwest::Error, head: bool) -> Outcome {
+    if error.is_timeout() {
+        return Outcome::TimedOut;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset};
+            if matches!(io.kind(), ConnectionRefused | ConnectionReset | ConnectionAborted | BrokenPipe) {
+                return Outcome::Refused;
+            }
+        }
+        // The peer closed before it answered.
+        if head && error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_closed()) {
+            return Outcome::Refused;
+        }
+        cause = error.source();
+    }
+    if error.is_connect() { Outcome::Refused } else { Outcome::Other }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn beginning(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(800)]);
+    text.chars().take(200).collect()
+}
+
+/// Asks once: `texts` strings in, `[texts.len(), dim]` f32 out, in the order of the texts and as the server sent them (for
+/// parity, so without a check of finiteness). Errors: Transport, Status, Answer.
+pub async fn embed_once(
+    url: &str,
+    wire: Wire,
+    model: &str,
+    texts: &[String],
+    timeout: Duration,
+) -> Result<Vec<Vec<f32>>, LoadError> {
+    let transport = |source| LoadError::Transport { url: url.to_owned(), source };
+    let mut body = Vec::new();
+    wire::encode(wire, model, texts.iter().map(String::as_str), &mut body);
+    let answer = client()?.execute(request(endpoint(url)?, body, timeout)).await.map_err(transport)?;
+    let status = answer.status();
+    let body = answer.bytes().await.map_err(transport)?;
+    if !status.is_success() {
+        return Err(LoadError::Status { url: url.to_owned(), status: status.as_u16(), body: beginning(&body) });
+    }
+    wire::vectors(wire, &body, texts.len()).map_err(|reason| LoadError::Answer {
+        url: url.to_owned(),
+        wire: wire::name(wire),
+        reason,
+    })
+}
