@@ -1,0 +1,50 @@
+//! The environment capsule: what a reader needs to run the same again.
+
+use std::path::Path;
+
+use em_api::inputs::{EntryKind, key_of};
+use em_api::measurement::Environment;
+use em_api::plan::Plan;
+
+use super::placement::Placement;
+use crate::inputs;
+
+/// Settings of the job that change results or help to find it again. A closed list: a user's environment holds secrets.
+const KEPT: [&str; 14] = [
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_PARTITION",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_NUM_NODES",
+    "SLURM_JOB_ACCOUNT",
+    "SLURM_JOB_QOS",
+    "SLURM_RESTART_COUNT",
+    "SLURM_CPUS_PER_TASK",
+    "SLURM_CPUS_ON_NODE",
+    "SLURM_MEM_PER_NODE",
+    "SLURM_GPUS_ON_NODE",
+    "SLURM_JOB_GPUS",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+];
+
+pub(crate) fn fill(plan: &Plan, placement: &Placement) -> Environment {
+    let mut environment = em_telemetry::environment();
+    environment.slurm_job_id = std::env::var("SLURM_JOB_ID").ok();
+    environment.agent_version = env!("CARGO_PKG_VERSION").to_owned();
+    if plan.model.path.is_none() {
+        let model = inputs::find(Path::new(&plan.store_dir), EntryKind::Model, &key_of(&plan.model));
+        environment.model_sha256 = model.ok().map(|(entry, _)| entry.sha256);
+    }
+    environment.extra.insert("placement".to_owned(), placement.describe());
+    for name in KEPT {
+        if let Ok(value) = std::env::var(name) {
+            environment.extra.insert(name.to_ascii_lowercase(), value);
+        }
+    }
+    environment
+}
+
+/// The name of this node as Slurm knows it, else its own.
+pub(crate) fn node() -> String {
+    std::env::var("SLURMD_NODENAME").unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}

@@ -1,0 +1,170 @@
+//! The right to work on an attempt. The control plane gives it; while it cannot be reached, an atomic `mkdir` in the job
+//! directory decides and the uplink has it confirmed later. At most one agent works on an epoch either way.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use em_api::agent::{ClaimRequest, Directive};
+use em_api::client::Client;
+use em_api::client::agent::AgentCallError;
+use em_api::plan::Plan;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use super::plan::JobDir;
+use super::shutdown::Stop;
+
+/// A claim that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) epoch: u32,
+    /// Whether the control plane knows: false when the job directory decided.
+    pub(crate) confirmed: bool,
+    pub(crate) directive: Directive,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClaimError {
+    /// Nothing was started and nothing will be.
+    #[error("this attempt is not ours: {0}")]
+    Refused(String),
+    #[error("stopped before the attempt was claimed")]
+    Stopped,
+    #[error("making the claim {path} in the job directory")]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What this process says of itself; the same for every try.
+pub(crate) fn request(plan: &Plan, node: String) -> ClaimRequest {
+    let restart_count = std::env::var("SLURM_RESTART_COUNT").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    ClaimRequest {
+        attempt: plan.attempt,
+        slurm_job_id: std::env::var("SLURM_JOB_ID").unwrap_or_else(|_| format!("process-{}", std::process::id())),
+        restart_count,
+        boot_nonce: ulid::Ulid::generate().to_string(),
+        node,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Claims the attempt. Asks the control plane until `claimTimeout`, then the job directory.
+pub(crate) async fn claim(client: &Client, job: &JobDir, request: &ClaimRequest, stop: &Stop) -> Result<Claim, ClaimError> {
+    refuse_where_taken(&job.claims(), request)?;
+    let give_up = Instant::now() + job.plan.server.claim_timeout.0;
+    let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+    let mut told = false;
+    loop {
+        let asked = tokio::select! {
+            asked = timeout_at(give_up, client.claim(request)) => asked,
+            () = stop.token().cancelled() => return Err(ClaimError::Stopped),
+        };
+        match asked {
+            Ok(Ok(answer)) => {
+                take(&job.claims(), answer.epoch, request)?;
+                info!("claimed epoch {} of attempt {}", answer.epoch, request.attempt);
+                return Ok(Claim { epoch: answer.epoch, confirmed: true, directive: answer.directive });
+            }
+            Ok(Err(AgentCallError::Unavailable(problem))) => {
+                if !told {
+                    warn!("{problem}; asking again for {}", job.plan.server.claim_timeout);
+                    told = true;
+                }
+            }
+            Ok(Err(refused)) => return Err(ClaimError::Refused(refused.to_string())),
+            Err(_) => {}
+        }
+        let next = Instant::now() + backoff.step();
+        if next >= give_up {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = stop.token().cancelled() => return Err(ClaimError::Stopped),
+        }
+    }
+    wait_until(give_up, stop).await?;
+    let epoch = request.restart_count;
+    take(&job.claims(), epoch, request)?;
+    warn!("no answer for {}: epoch {epoch} was claimed in the job directory, to be confirmed later", job.plan.server.claim_timeout);
+    Ok(Claim { epoch, confirmed: false, directive: Directive::Continue })
+}
+
+async fn wait_until(moment: Instant, stop: &Stop) -> Result<(), ClaimError> {
+    tokio::select! {
+        () = sleep(moment.saturating_duration_since(Instant::now())) => Ok(()),
+        () = stop.token().cancelled() => Err(ClaimError::Stopped),
+    }
+}
+
+/// Every process has a nonce of its own, so a folder that is there belongs to another. Its holder may be at work with the
+/// server away: asking the server first would have two at work until that one is confirmed.
+fn refuse_where_taken(claims: &Path, request: &ClaimRequest) -> Result<(), ClaimError> {
+    let Ok(entries) = fs::read_dir(claims) else { return Ok(()) };
+    let epochs = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    match epochs.max() {
+        Some(epoch) if epoch >= request.restart_count => Err(taken(&claims.join(epoch.to_string()), epoch)),
+        _ => Ok(()),
+    }
+}
+
+fn taken(folder: &Path, epoch: u32) -> ClaimError {
+    let holder = fs::read(folder.join("claim.json")).ok().and_then(|json| serde_json::from_slice::<ClaimRequest>(&json).ok());
+    let holder = holder.map_or_else(String::new, |holder| format!(" by job {} on {}", holder.slurm_job_id, holder.node));
+    ClaimError::Refused(format!("epoch {epoch} was already claimed in the job directory{holder} ({})", folder.display()))
+}
+
+/// `mkdir` is atomic on local and network file systems alike: one of two wins.
+fn take(claims: &Path, epoch: u32, request: &ClaimRequest) -> Result<(), ClaimError> {
+    let path = claims.join(epoch.to_string());
+    match fs::create_dir(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(&path, epoch)),
+        Err(source) => return Err(ClaimError::Folder { path, source }),
+    }
+    let json = serde_json::to_vec_pretty(request).expect("a claim is plain data");
+    fs::write(path.join("claim.json"), json).map_err(|source| ClaimError::Folder { path, source })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use em_api::AttemptId;
+
+    use super::*;
+
+    fn of(restart_count: u32) -> ClaimRequest {
+        ClaimRequest {
+            attempt: AttemptId::generate(),
+            slurm_job_id: "4711".to_owned(),
+            restart_count,
+            boot_nonce: ulid::Ulid::generate().to_string(),
+            node: "gpu07".to_owned(),
+            version: "0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn of_two_agents_one_takes_the_folder_and_the_other_learns_who() {
+        let folder = tempfile::tempdir().unwrap();
+        take(folder.path(), 0, &of(0)).unwrap();
+        let refused = take(folder.path(), 0, &of(0)).unwrap_err().to_string();
+        assert!(refused.contains("by job 4711 on gpu07"), "{refused}");
+        assert!(matches!(refuse_where_taken(folder.path(), &of(0)), Err(ClaimError::Refused(_))));
+    }
+
+    #[test]
+    fn a_requeued_job_takes_the_next_epoch_and_the_former_may_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        take(folder.path(), 0, &of(0)).unwrap();
+        refuse_where_taken(folder.path(), &of(1)).unwrap();
+        take(folder.path(), 1, &of(1)).unwrap();
+        assert!(refuse_where_taken(folder.path(), &of(0)).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! Time: how long a trial may take, and whether it can still end before the job does.
+
+use std::time::Duration;
+
+use em_api::spec::Load;
+use em_api::{HumanDuration, Timestamp};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use tokio::process::Command;
+use tracing::{info, warn};
+
+/// Loading texts and starting users.
+const START: Duration = Duration::from_secs(60);
+/// The job script asks for SIGTERM 90 s before the end of the job; a trial that is cut off there is lost.
+const SIGNAL_LEAD: Duration = Duration::from_secs(90);
+const SQUEUE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// After this a trial has failed, whatever it does: warm-up, the window at its longest, the last answer, and the start.
+pub(crate) fn trial_deadline(load: &Load) -> Duration {
+    load.warmup.0 + load.duration.0 * 3 + load.timeout.0 + START
+}
+
+/// What a trial needs at least.
+fn shortest_trial(load: &Load) -> Duration {
+    load.warmup.0 + load.duration.0
+}
+
+/// Whether a trial begun `now` can end before the job is told to. Unknown end: it can.
+pub(crate) fn fits(job_end: Option<Timestamp>, now: Timestamp, load: &Load) -> bool {
+    let Some(end) = job_end else { return true };
+    let left = end.duration_since(now).as_secs_f64();
+    left >= (shortest_trial(load) + SIGNAL_LEAD).as_secs_f64()
+}
+
+/// When Slurm will end this job. `None`: no job of Slurm's, or it did not say; then nothing is held back.
+pub(crate) async fn job_end() -> Option<Timestamp> {
+    let job = std::env::var("SLURM_JOB_ID").ok().filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let end = match ask_squeue(&job).await {
+        Ok(end) => end,
+        Err(problem) => {
+            warn!("the end of job {job} is unknown: {problem}");
+            None
+        }
+    };
+    let end = end.or_else(|| Timestamp::from_second(std::env::var("SLURM_JOB_END_TIME").ok()?.parse().ok()?).ok());
+    if let Some(end) = end {
+        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
+        info!("job {job} ends at {end}, in {}", HumanDuration(Duration::from_secs(left.as_secs())));
+    }
+    end
+}
+
+async fn ask_squeue(job: &str) -> Result<Option<Timestamp>, String> {
+    let mut squeue = Command::new("squeue");
+    // The user's own settings must not change what is printed.
+    squeue.args(["-h", "-j", job, "-o", "%e"]).env("SLURM_TIME_FORMAT", "standard").env_remove("SQUEUE_FORMAT").kill_on_drop(true);
+    let output = tokio::time::timeout(SQUEUE_DEADLINE, squeue.output())
+        .await
+        .map_err(|_| format!("squeue gave no answer within {} s", SQUEUE_DEADLINE.as_secs()))?
+        .map_err(|problem| format!("squeue: {problem}"))?;
+    if !output.status.success() {
+        return Err(format!("squeue: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    Ok(parse_end(&String::from_utf8_lossy(&output.stdout), &TimeZone::system()))
+}
+
+/// `2026-11-24T04:00:00` in the node's time zone; `N/A`, `NONE` and new words are unknown.
+fn parse_end(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let local: DateTime = text.trim().parse().ok()?;
+    Some(local.to_zoned(zone.clone()).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use em_api::spec::{Arrival, Placement, ServiceScope, Wire};
+
+    use super::*;
+
+    fn load() -> Load {
+        Load {
+            duration: HumanDuration::from_secs(120),
+            warmup: HumanDuration::from_secs(20),
+            repetitions: 1,
+            arrival: Arrival::Constant,
+            text_tokens: None,
+            wire: Wire::OpenaiFloat,
+            timeout: HumanDuration::from_secs(30),
+            min_requests: 700,
+            service: ServiceScope::PerRepetition,
+            placement: Placement::SameNode,
+        }
+    }
+
+    #[test]
+    fn the_deadline_leaves_room_for_a_window_of_three_times_its_length() {
+        assert_eq!(trial_deadline(&load()), Duration::from_secs(20 + 360 + 30 + 60));
+    }
+
+    #[test]
+    fn no_trial_is_begun_that_the_time_limit_would_cut_off() {
+        let now = Timestamp::UNIX_EPOCH;
+        let end = |seconds| Some(Timestamp::from_second(seconds).expect("in range"));
+        assert!(fits(end(230), now, &load()));
+        assert!(!fits(end(229), now, &load()));
+        assert!(!fits(end(-5), now, &load()), "a job past its end");
+        assert!(fits(None, now, &load()), "an unknown end holds nothing back");
+    }
+
+    #[test]
+    fn an_end_is_read_in_local_time_and_other_words_are_unknown() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(parse_end("2026-11-24T04:00:00\n", &zone), "2026-11-24T02:00:00Z".parse().ok());
+        for text in ["N/A", "NONE", "UNLIMITED", "", "Unknown"] {
+            assert_eq!(parse_end(text, &zone), None, "{text}");
+        }
+    }
+}

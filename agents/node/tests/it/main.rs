@@ -1,0 +1,10 @@
+//! The real `em-agent run` against a scripted control plane (a fake, see `control_plane`) and the real ort service.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod claim;
+mod control_plane;
+mod ends;
+mod failures;
+mod job;
+mod whole;
