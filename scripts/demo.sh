@@ -13,14 +13,14 @@ mkdir -p "$LOG"
 
 server_pid=
 stop_all() {
-  if [ -n "$server_pid" ]; then kill "$server_pid" 2>/dev/null && wait "$server_pid" 2>/dev/null || true; fi
+  if [ -n "$server_pid" ]; then end_process "$server_pid"; fi
   DIR=$EM_DIR/cluster scripts/cluster.sh down >>"$LOG/cluster.log" 2>&1 || true
 }
 trap stop_all EXIT
 
 build() {
-  scripts/web.sh
-  cargo build --release --locked --workspace --bins 2>&1 | prefix build
+  scripts/web.sh &&
+    cargo build --release --locked --workspace --bins 2>&1 | prefix build
 }
 build_beside_downloads() {
   build &

@@ -4,6 +4,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 EM_DIR=${EM_DIR:-$ROOT/.em}
 STORE=${EM_STORE:-$EM_DIR/store}
+# shellcheck disable=SC2034 # read by the scripts that source this file
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 MODEL=sentence-transformers/all-MiniLM-L6-v2
 STARTED=$SECONDS
@@ -15,7 +16,14 @@ die() {
   exit 1
 }
 
-# part NAME COMMAND…: runs it, keeps its seconds for the table, ends the script with its status on failure.
+# Sends TERM to a child of this shell and waits for its end.
+end_process() {
+  kill "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
+}
+
+# part NAME COMMAND…: runs it, keeps its seconds for the table, ends the script with its status on failure. Bash ignores `set -e`
+# inside COMMAND (it stands before `||`): a function given here must chain its steps with `&&`.
 part() {
   local name=$1 begin=$SECONDS status=0
   shift
@@ -71,7 +79,7 @@ need_tools() {
   command -v npm >/dev/null || die "npm is missing: install Node.js 20 or newer"
   command -v python3 >/dev/null || die "python3 is missing: install Python 3.11 or newer"
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is older than 3.11: $(python3 --version)"
-  apt_install gcc libc6-dev binutils make ca-certificates
+  apt_install gcc libc6-dev binutils make ca-certificates || return
   python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv
 }
 

@@ -9,7 +9,7 @@ DEMO=$EM_DIR/demo
 [ -x "$TARGET/release/em-controlplane" ] || die "nothing is built yet: run make demo first"
 server_pid=
 stop_all() {
-  if [ -n "$server_pid" ]; then kill "$server_pid" 2>/dev/null && wait "$server_pid" 2>/dev/null || true; fi
+  if [ -n "$server_pid" ]; then end_process "$server_pid"; fi
   DIR=$EM_DIR/cluster scripts/cluster.sh down >/dev/null 2>&1 || true
 }
 trap stop_all EXIT

@@ -7,12 +7,10 @@ cd "$ROOT"
 mkdir -p "$EM_DIR/log"
 
 packages() {
-  need_tools
-  apt_install slurm-wlm slurmctld slurmd slurm-client munge prometheus chromium shellcheck curl
+  need_tools && apt_install slurm-wlm slurmctld slurmd slurm-client munge prometheus chromium shellcheck curl
 }
 web() {
-  scripts/web.sh
-  (cd web && npm run --silent check)
+  scripts/web.sh && (cd web && npm run --silent check)
 }
 build_beside_downloads() {
   fill_store ort,huggingface,vllm >"$EM_DIR/log/setup.log" 2>&1 &

@@ -7,6 +7,6 @@ hash=$(git ls-files -co --exclude-standard . | LC_ALL=C sort | while read -r fil
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash" ]; then
   exit 0
 fi
-[ -d node_modules ] && [ node_modules -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error
+if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then npm ci --no-audit --no-fund --loglevel=error; fi
 npm run --silent build
 echo "$hash" >"$stamp"
