@@ -14,8 +14,9 @@ use super::log_tail::LogTail;
 use super::texts::Texts;
 use super::trial::{self, TrialEnd};
 
-/// A start that does not heed the stop, and a service that does not end.
-const LEAVE_BEHIND: Duration = Duration::from_secs(8);
+/// A service ends by itself within 15 s or is killed. A stopped run has less time: it kills then.
+const END_WITHIN: Duration = Duration::from_secs(20);
+const END_WITHIN_WHEN_STOPPED: Duration = Duration::from_secs(8);
 
 /// Hands in a measurement for every trial of `planned`, unless the run stops or drains. A service that dies is started again
 /// for the trials after the one that it died in.
@@ -52,15 +53,11 @@ impl Start<'_> {
         let log = LogTail::follow(launch.log_path.clone(), run.recorder.clone(), name.to_owned());
         let used = match self.launch(&launch).await {
             Ok(service) => self.with_service(service, &log, trials).await,
-            Err(_) if run.stop.stopped() => 0,
+            Err(_) if run.stop.stopped_by_now().await => 0,
             Err(failed) => {
                 let failure = Failure {
                     reason: reason::SERVICE_START_FAILED,
-                    message: if failed.reason == reason::SERVICE_START_FAILED {
-                        failed.message
-                    } else {
-                        format!("{}: {}", failed.reason, failed.message)
-                    },
+                    message: failed.message,
                     log_tail: failed.log_tail,
                     service: None,
                 };
@@ -95,7 +92,7 @@ impl Start<'_> {
         let stop = self.run.stop.token();
         tokio::select! {
             started = launch(plan, stop) => started,
-            () = async { stop.cancelled().await; tokio::time::sleep(LEAVE_BEHIND).await } => Err(StartFailed {
+            () = async { stop.cancelled().await; tokio::time::sleep(END_WITHIN_WHEN_STOPPED).await } => Err(StartFailed {
                 reason: "Stopped".to_owned(),
                 message: "the run was stopped while the service started".to_owned(),
                 log_tail: String::new(),
@@ -106,7 +103,7 @@ impl Start<'_> {
     async fn with_service(&self, mut service: Service, log: &LogTail, trials: &[PlannedTrial]) -> usize {
         let used = match self.compare_vectors(&service).await {
             Ok(dim) => self.measure(&mut service, log, trials, dim).await,
-            Err(_) if self.run.stop.stopped() => 0,
+            Err(_) if self.run.stop.stopped_by_now().await => 0,
             Err(failure) => {
                 self.run.fail_all(&self.backend.name, self.repetition, trials, &failure).await;
                 trials.len()
@@ -165,8 +162,14 @@ impl Start<'_> {
     async fn end(&self, service: Service) {
         let name = self.backend.name.as_str();
         self.run.recorder.phase(AgentPhase::StoppingService, name, None, Some(name));
-        if tokio::time::timeout(LEAVE_BEHIND, service.stop()).await.is_err() {
-            self.run.recorder.note(None, Some(name), "the service did not end in time; it dies with the agent");
+        let stop = self.run.stop.token();
+        // Dropped before its end, `stop` kills the process group.
+        let ended = tokio::select! {
+            report = tokio::time::timeout(END_WITHIN, service.stop()) => report.is_ok(),
+            () = async { stop.cancelled().await; tokio::time::sleep(END_WITHIN_WHEN_STOPPED).await } => false,
+        };
+        if !ended {
+            self.run.recorder.note(None, Some(name), "the service did not end in time and was killed");
         }
     }
 }

@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 /// From the signal to the last resort. Slurm sends SIGKILL later than this; services die with the agent.
 const GONE_WITHIN: Duration = Duration::from_secs(19);
+const SIGNALS_ARRIVE_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) const EXIT_CUT_OFF: i32 = 70;
 
 /// Shared by all tasks of a run. Two levels: drained (no further trial) and stopped (at once); the first reason is kept.
@@ -65,6 +66,12 @@ impl Stop {
     /// Cancelled when the run is to end now.
     pub(crate) fn token(&self) -> &CancellationToken {
         &self.inner.stopped
+    }
+
+    /// For a child that ended: Slurm signals all processes of a job at once, and a child may be gone before our own signal was
+    /// seen. Such an end is no failure of the trial.
+    pub(crate) async fn stopped_by_now(&self) -> bool {
+        tokio::time::timeout(SIGNALS_ARRIVE_WITHIN, self.inner.stopped.cancelled()).await.is_ok()
     }
 
     pub(crate) fn reason(&self) -> String {

@@ -40,6 +40,9 @@ pub(crate) async fn measure(start: &Start<'_>, service: &mut Service, of: Of<'_>
     if ended.is_ok() && !service.alive() {
         ended = Err(Stopped::Died);
     }
+    if matches!(ended, Err(Stopped::Died | Stopped::Load { .. })) && run.stop.stopped_by_now().await {
+        ended = Err(Stopped::Outside);
+    }
     let counts = ended.as_ref().ok().map(|load| &load.counts);
     run.metrics.trial_ends(counts);
     let series = ended.as_ref().ok().and_then(|load| cut(sampler.as_ref()?, load));
@@ -93,9 +96,7 @@ async fn drive(
                 Event::Progress(progress) => live.tell(&progress),
                 Event::Ended(Ok(status)) => {
                     let report = generator.report(status).await;
-                    // A signal to the whole process group reaches the generator too, perhaps first.
                     return match report {
-                        Err(_) if run.stop.stopped() => Err(Stopped::Outside),
                         Err(_) if !service.alive() => Err(Stopped::Died),
                         report => report.map_err(|failure| Stopped::Load { message: failure.message, log: failure.messages }),
                     };

@@ -12,42 +12,42 @@ use em_api::agent::{ClaimAnswer, ClaimRequest, Directive, Record, RecordAnswer, 
 use em_api::measurement::Measurement;
 use em_api::problem::{CONTENT_TYPE, Problem};
 
-pub const TOKEN: &str = "token-of-the-attempt";
+pub(crate) const TOKEN: &str = "token-of-the-attempt";
 
-pub struct ControlPlane {
+pub(crate) struct ControlPlane {
     state: Arc<Mutex<State>>,
-    pub port: u16,
+    pub(crate) port: u16,
     handle: ServerHandle,
 }
 
 #[derive(Default)]
-pub struct State {
-    pub claims: Vec<ClaimRequest>,
+pub(crate) struct State {
+    pub(crate) claims: Vec<ClaimRequest>,
     /// By (epoch, seq).
-    pub records: BTreeMap<(u32, u64), Record>,
+    pub(crate) records: BTreeMap<(u32, u64), Record>,
     /// Posts, empty ones included.
-    pub posts: usize,
+    pub(crate) posts: usize,
     /// Raw bodies in order of arrival.
-    pub measurements: Vec<(TrialId, Vec<u8>)>,
+    pub(crate) measurements: Vec<(TrialId, Vec<u8>)>,
     /// Things that a real server would have to refuse.
-    pub violations: Vec<String>,
+    pub(crate) violations: Vec<String>,
     /// What claims are answered with instead of a grant: the code of a 409.
-    pub refuse_claims: Option<&'static str>,
+    pub(crate) refuse_claims: Option<&'static str>,
     /// Given in answers to posts from the moment that this many measuring samples have arrived.
-    pub directive_after_samples: Option<(usize, Directive)>,
+    pub(crate) directive_after_samples: Option<(usize, Directive)>,
 }
 
 /// A port that is free now, for a server that appears later.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl ControlPlane {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_on(0, State::default())
     }
 
-    pub fn start_on(port: u16, state: State) -> Self {
+    pub(crate) fn start_on(port: u16, state: State) -> Self {
         let state = Arc::new(Mutex::new(state));
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let port = listener.local_addr().unwrap().port();
@@ -72,7 +72,7 @@ impl ControlPlane {
         Self { state, port, handle: receive.recv().unwrap() }
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,15 +85,15 @@ impl Drop for ControlPlane {
 }
 
 impl State {
-    pub fn bodies(&self) -> Vec<RecordBody> {
+    pub(crate) fn bodies(&self) -> Vec<RecordBody> {
         self.records.values().map(|record| record.body.clone()).collect()
     }
 
-    pub fn measured(&self) -> Vec<Measurement> {
+    pub(crate) fn measured(&self) -> Vec<Measurement> {
         self.measurements.iter().map(|(_, json)| serde_json::from_slice(json).unwrap()).collect()
     }
 
-    pub fn samples(&self) -> usize {
+    pub(crate) fn samples(&self) -> usize {
         self.records.values().filter(|record| matches!(record.body, RecordBody::Sample(_))).count()
     }
 

@@ -15,12 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::control_plane::TOKEN;
 
-pub const AGENT: &str = env!("CARGO_BIN_EXE_em-agent");
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_em-agent");
 /// In the environment of the agent and all that it starts: how leftovers are found.
 const MARK: &str = "EM_TEST_MARK";
 
 /// A store that `em-agent setup` has filled: the tests measure the real service.
-pub fn store() -> PathBuf {
+pub(crate) fn store() -> PathBuf {
     let store = std::env::var("EM_TEST_STORE").expect(
         "EM_TEST_STORE names no store: these tests measure the real ort service. Fill one with \
          `em-agent setup --store DIR --backends ort --model sentence-transformers/all-MiniLM-L6-v2 --dataset wordnet`",
@@ -28,15 +28,15 @@ pub fn store() -> PathBuf {
     PathBuf::from(store)
 }
 
-pub struct Job {
+pub(crate) struct Job {
     folder: tempfile::TempDir,
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     environment: BTreeMap<String, String>,
     mark: String,
 }
 
 /// A running `em-agent run`; killed when dropped.
-pub struct Agent {
+pub(crate) struct Agent {
     child: Child,
     log: PathBuf,
     mark: String,
@@ -44,7 +44,7 @@ pub struct Agent {
 
 impl Job {
     /// Short trials of a few short texts, for the server at `port`.
-    pub fn new(port: u16) -> Self {
+    pub(crate) fn new(port: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let texts = folder.path().join("texts.txt");
         let lines: Vec<String> = (0..400).map(|n| format!("text number {n} speaks of rivers, bridges and boats")).collect();
@@ -93,7 +93,7 @@ impl Job {
     }
 
     /// Adds a start of `backend` with one trial a batch size.
-    pub fn service(mut self, backend: &str, batch_sizes: &[u32]) -> Self {
+    pub(crate) fn service(mut self, backend: &str, batch_sizes: &[u32]) -> Self {
         let trial = |&batch_size: &u32| PlannedTrial {
             id: TrialId::generate(),
             block: BlockId::generate(),
@@ -106,30 +106,30 @@ impl Job {
         self
     }
 
-    pub fn backend(mut self, backend: Backend) -> Self {
+    pub(crate) fn backend(mut self, backend: Backend) -> Self {
         self.plan.backends.push(backend);
         self
     }
 
-    pub fn duration(mut self, seconds: u64) -> Self {
+    pub(crate) fn duration(mut self, seconds: u64) -> Self {
         self.plan.load.duration = HumanDuration::from_secs(seconds);
         self
     }
 
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn trials(&self) -> Vec<TrialId> {
+    pub(crate) fn trials(&self) -> Vec<TrialId> {
         self.plan.services.iter().flat_map(|service| service.trials.iter().map(|trial| trial.id)).collect()
     }
 
-    pub fn start(&self) -> Agent {
+    pub(crate) fn start(&self) -> Agent {
         fs::write(self.path().join("plan.json"), serde_json::to_vec_pretty(&self.plan).unwrap()).unwrap();
         fs::write(self.path().join("token"), TOKEN).unwrap();
         let log = self.path().join(format!("agent-{}.log", TrialId::generate()));
@@ -150,18 +150,18 @@ impl Job {
         Agent { child, log, mark: self.mark.clone() }
     }
 
-    pub fn spooled(&self, epoch: u32, trial: TrialId) -> Option<Measurement> {
+    pub(crate) fn spooled(&self, epoch: u32, trial: TrialId) -> Option<Measurement> {
         let path = self.path().join(format!("spool/e{epoch}/measurement-{trial}.json"));
         fs::read(path).ok().map(|json| serde_json::from_slice(&json).unwrap())
     }
 
-    pub fn spooled_records(&self, epoch: u32) -> Vec<Record> {
+    pub(crate) fn spooled_records(&self, epoch: u32) -> Vec<Record> {
         let text = fs::read_to_string(self.path().join(format!("spool/e{epoch}/records.jsonl"))).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-pub fn ort() -> Backend {
+pub(crate) fn ort() -> Backend {
     Backend {
         name: "ort".to_owned(),
         kind: BackendKind::Ort,
@@ -180,14 +180,14 @@ pub fn ort() -> Backend {
 }
 
 /// A backend whose service is this shell line.
-pub fn shell(name: &str, line: &str) -> Backend {
+pub(crate) fn shell(name: &str, line: &str) -> Backend {
     let command = vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()];
     Backend { name: name.to_owned(), kind: BackendKind::Huggingface, command: Some(command), ..ort() }
 }
 
 impl Agent {
     /// Waits for its end; shows its log when that takes too long.
-    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+    pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
         let end = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -198,22 +198,22 @@ impl Agent {
         }
     }
 
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Command lines of processes that the agent or its children started and that still live.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let mark = format!("{MARK}={}", self.mark);
         let marked = |process: &Path| {
             let environ = fs::read(process.join("environ")).unwrap_or_default();
@@ -228,7 +228,7 @@ impl Agent {
     }
 
     /// The same, a moment later: the kernel needs a while to end a tree.
-    pub fn assert_nothing_left(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         wait_until("no process left", Duration::from_secs(3), || self.leftovers().is_empty());
     }
 }
@@ -240,7 +240,7 @@ impl Drop for Agent {
     }
 }
 
-pub fn wait_until(what: &str, within: Duration, fact: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, within: Duration, fact: impl Fn() -> bool) {
     let end = Instant::now() + within;
     while !fact() {
         assert!(Instant::now() < end, "not within {within:?}: {what}");

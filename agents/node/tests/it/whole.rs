@@ -85,8 +85,8 @@ fn assert_stream(state: &State, job: &Job) {
             assert_eq!(bodies.iter().filter(entered).count(), 1, "{wanted:?} of {trial}");
         }
     }
-    let expositions = bodies.iter().filter_map(|body| if let RecordBody::Exposition { text } = body { Some(text) } else { None });
-    let last = expositions.last().expect("an exposition");
+    let mut expositions = bodies.iter().filter_map(|body| if let RecordBody::Exposition { text } = body { Some(text) } else { None });
+    let last = expositions.next_back().expect("an exposition");
     assert!(last.contains("em_load_texts_total{backend=\"ort\",batch_size=\"4\",experiment=\"agent-test\"}"), "{last}");
     assert!(last.contains("em_agent_info{") && last.contains("em_process_"), "{last}");
     assert!(bodies.iter().any(|body| matches!(body, RecordBody::Log { stream, .. } if stream == "service")), "the service's log");
