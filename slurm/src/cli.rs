@@ -1,0 +1,113 @@
+//! Slurm through its commands: `sbatch`, `squeue`, `sacct`, `scancel`, and their text formats, which have been stable for longer
+//! than any API of Slurm. Nothing is kept between calls.
+
+mod accounting;
+mod answer;
+mod command;
+mod listing;
+mod time;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::scheduler::{CancelError, ReadError, Scheduler, Submission, SubmitError, Submitted};
+use crate::{JobState, JobView, SCRIPT_FILE};
+use command::{Call, RunError};
+
+#[derive(Clone, Debug)]
+pub struct CliSettings {
+    /// Our own deadline around every command. sbatch has none: it retries for ever while `MaxJobCount` is reached.
+    pub timeout: Duration,
+    /// Where the commands are; absent: found by `PATH`.
+    pub bin_dir: Option<PathBuf>,
+    /// Variables passed on to the commands, and so to the jobs, beside the short list of `command.rs`.
+    pub pass_env: Vec<String>,
+    /// How far back a name is looked up in accounting.
+    pub accounting_days: u32,
+}
+
+impl Default for CliSettings {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), bin_dir: None, pass_env: Vec::new(), accounting_days: 30 }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct CliScheduler {
+    settings: CliSettings,
+}
+
+impl CliScheduler {
+    pub fn new(settings: CliSettings) -> Self {
+        Self { settings }
+    }
+
+    async fn squeue(&self, name: Option<&str>) -> Result<Vec<JobView>, ReadError> {
+        let user = rustix::process::getuid().as_raw();
+        let mut call = Call::new("squeue")
+            .args(["-h", "-t", "all", "-O", listing::FORMAT])
+            .arg(format!("--user={user}"))
+            .env("SLURM_TIME_FORMAT", time::EPOCH);
+        if let Some(name) = name {
+            call = call.arg(format!("--name={name}"));
+        }
+        let output = call.run(&self.settings).await.map_err(|error| read_error("squeue", error))?;
+        if !output.success() {
+            return Err(ReadError::Unreachable { program: "squeue", stderr: output.words() });
+        }
+        listing::parse(&output.stdout)
+    }
+}
+
+#[async_trait]
+impl Scheduler for CliScheduler {
+    fn kind(&self) -> &'static str {
+        "cli"
+    }
+
+    async fn submit(&self, job: &Submission) -> Result<Submitted, SubmitError> {
+        answer::findable(&job.name)?;
+        let call = Call::new("sbatch")
+            .arg("--parsable")
+            .arg(format!("--job-name={}", job.name))
+            .arg(format!("--comment={}", job.comment))
+            .arg(SCRIPT_FILE)
+            .cwd(&job.job_dir);
+        answer::submitted(call.run(&self.settings).await)
+    }
+
+    async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError> {
+        let mut jobs = self.squeue(None).await?;
+        jobs.retain(|job| job.name.starts_with(name_prefix));
+        Ok(jobs)
+    }
+
+    async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
+        let mut jobs = self.squeue(Some(name)).await?;
+        if jobs.is_empty() {
+            jobs = accounting::find(name, &self.settings).await?;
+        }
+        jobs.retain(|job| job.name == name && !refused_at_submission(job));
+        Ok(jobs)
+    }
+
+    async fn cancel(&self, id: &str) -> Result<(), CancelError> {
+        let call = Call::new("scancel").arg("--").arg(id.to_owned());
+        answer::cancelled(id, call.run(&self.settings).await)
+    }
+}
+
+/// sbatch said no, yet Slurm keeps a record with an id: FAILED, 1:0, no nodes.
+fn refused_at_submission(job: &JobView) -> bool {
+    job.state == JobState::Failed && job.nodes.is_none() && job.reason.as_deref() == Some("BadConstraints")
+}
+
+fn read_error(program: &'static str, error: RunError) -> ReadError {
+    match error {
+        RunError::Spawn { source, .. } => ReadError::Spawn { program, source },
+        RunError::TimedOut { after, .. } => ReadError::TimedOut { program, after },
+        RunError::Lost { source } => ReadError::Unreachable { program, stderr: source.to_string() },
+    }
+}

@@ -1,0 +1,102 @@
+//! The interface to a scheduler, and the few outcomes that its callers tell apart. The important line is drawn in
+//! [`SubmitError`]: what certainly did not submit, and what may have.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::JobView;
+
+/// Submits, reads and cancels jobs of the account that we run as.
+#[async_trait]
+pub trait Scheduler: Send + Sync {
+    /// The transport's name: `cli`.
+    fn kind(&self) -> &'static str;
+
+    /// Submits `job_dir/job.sh`. Not idempotent: after [`SubmitError::Ambiguous`] look the name up before trying again.
+    async fn submit(&self, job: &Submission) -> Result<Submitted, SubmitError>;
+
+    /// All our jobs whose name begins with `name_prefix`, finished ones too as long as the controller remembers them
+    /// (`MinJobAge`, 5 minutes by default). One read, whatever the number of jobs. A job that is absent is *not* thereby over.
+    async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError>;
+
+    /// Looks one name up, in the listing and then in accounting where there is any. Empty: a controller that could be reached
+    /// knows no such job. Records that Slurm keeps of refused submissions (`BadConstraints`) are left out.
+    async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError>;
+
+    /// Sends TERM to the job and removes it from the queue. `Ok` as well when the id is unknown or the job is over.
+    /// Slurm reuses ids after a crash: check name and submit time on a fresh listing first.
+    async fn cancel(&self, id: &str) -> Result<(), CancelError>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Unique per attempt: it is how the job is found again. Letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    pub comment: String,
+    /// Holds `job.sh`; the job's working directory too. Absolute, on a file system that the compute nodes share.
+    pub job_dir: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    pub id: String,
+    /// Named by `sbatch` on sites with several clusters.
+    pub cluster: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Slurm said no to this job. Not submitted; the same script will be refused again until something changes.
+    #[error("Slurm refused the job: {stderr}")]
+    Rejected { stderr: String },
+    /// No connection to the controller was made. Not submitted; try again later.
+    #[error("the Slurm controller cannot be reached: {stderr}")]
+    Unreachable { stderr: String },
+    /// The job may exist: time-out, killed, lost answer, or words that we do not know. Look the name up.
+    #[error("it is not known whether the job was submitted: {detail}")]
+    Ambiguous { detail: String },
+    /// The program did not start. Not submitted.
+    #[error("starting {program}")]
+    Spawn {
+        program: &'static str,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why nothing is known now. Never a reason to think that a job is over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("{program} got no answer: {stderr}")]
+    Unreachable { program: &'static str, stderr: String },
+    #[error("{program} did not end within {} s", after.as_secs())]
+    TimedOut { program: &'static str, after: Duration },
+    #[error("{program} answered in a form that we cannot read: {detail}")]
+    Unreadable { program: &'static str, detail: String },
+    #[error("starting {program}")]
+    Spawn {
+        program: &'static str,
+        #[source]
+        source: io::Error,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// The job is someone else's, or the site forbids it: trying again is useless.
+    #[error("Slurm does not let us cancel job {id}: {stderr}")]
+    Denied { id: String, stderr: String },
+    #[error("job {id} could not be cancelled now: {stderr}")]
+    Unreachable { id: String, stderr: String },
+    #[error("scancel of job {id} did not end within {} s", after.as_secs())]
+    TimedOut { id: String, after: Duration },
+    #[error("starting {program}")]
+    Spawn {
+        program: &'static str,
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,148 @@
+//! The job script: what Slurm is asked for, the user's modules, setup lines and environment, then the agent. It depends on
+//! nothing but bash, and reads well, for people look at it when a job did not do what they meant.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::options::{JobOptions, sbatch_line};
+use crate::quote::quote;
+use crate::witness::WITNESS_FILE;
+
+/// Name of the script in the job directory.
+pub const SCRIPT_FILE: &str = "job.sh";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobScript {
+    pub name: String,
+    pub comment: String,
+    pub options: JobOptions,
+    /// Absolute. Standard output, standard error and the witness file are written here.
+    pub job_dir: PathBuf,
+    pub modules: Vec<String>,
+    /// Lines of shell code, the user's own.
+    pub setup: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// Program and arguments.
+    pub agent: Vec<String>,
+}
+
+impl JobScript {
+    /// The text of the script. Apart from `setup`, no string of the user's becomes code.
+    pub fn render(&self) -> String {
+        let job_dir = quote(&self.job_dir.to_string_lossy());
+        let mut lines = self.header();
+        lines.extend(PROLOGUE.lines().map(|line| line.replace("WITNESS", WITNESS_FILE).replace("JOB_DIR", &job_dir)));
+        lines.push(String::new());
+        lines.extend(self.modules());
+        lines.extend(self.setup());
+        lines.extend(self.env());
+        let agent: Vec<String> = self.agent.iter().map(|word| quote(word)).collect();
+        let agent = if agent.is_empty() { quote("") } else { agent.join(" ") };
+        lines.extend(EPILOGUE.lines().map(|line| line.replace("AGENT", &agent)));
+        lines.join("\n") + "\n"
+    }
+
+    fn header(&self) -> Vec<String> {
+        let mut lines = vec![
+            "#!/bin/bash -l".to_owned(),
+            "# Generated. `sbatch job.sh` in this folder runs it as well.".to_owned(),
+            "# sbatch reads the lines that begin with #SBATCH, up to the first command.".to_owned(),
+            String::new(),
+            "# By these the job is found again.".to_owned(),
+            sbatch_line("job-name", Some(&self.name)),
+            sbatch_line("comment", Some(&self.comment)),
+            String::new(),
+            "# Logs, in this folder; %j is the job's id.".to_owned(),
+            sbatch_line("output", Some("slurm_%j.out")),
+            sbatch_line("error", Some("slurm_%j.err")),
+            sbatch_line("open-mode", Some("append")),
+            String::new(),
+        ];
+        let asked = self.options.sbatch_lines();
+        if !asked.is_empty() {
+            lines.push("# What the job asks for.".to_owned());
+            lines.extend(asked);
+            lines.push(String::new());
+        }
+        if self.options.requeue {
+            lines.push("# Slurm may start the job again by itself, under the same id.".to_owned());
+            lines.push(sbatch_line("requeue", None));
+        } else {
+            lines.push("# Slurm never starts the job again by itself: a new job is submitted instead.".to_owned());
+            lines.push(sbatch_line("no-requeue", None));
+        }
+        lines.push("# TERM comes to this shell 90 s before the time limit (Slurm may send it up to 60 s earlier).".to_owned());
+        lines.push(sbatch_line("signal", Some("B:TERM@90")));
+        lines.push(String::new());
+        lines
+    }
+
+    fn modules(&self) -> Vec<String> {
+        let load = |module: &String| {
+            let module = quote(module);
+            format!("module load {module} || em_fail 69 'this module could not be loaded:' {module}")
+        };
+        section("# Environment modules.", self.modules.iter().map(load))
+    }
+
+    /// Windows line ends would make sbatch refuse the whole script.
+    fn setup(&self) -> Vec<String> {
+        let lines = self.setup.iter().flat_map(|entry| entry.lines()).map(|line| line.trim_end_matches('\r').to_owned());
+        section("# Setup lines of the job's owner.", lines)
+    }
+
+    fn env(&self) -> Vec<String> {
+        section("# Environment.", self.env.iter().map(|(name, value)| format!("export {}={}", quote(name), quote(value))))
+    }
+}
+
+fn section(title: &str, lines: impl Iterator<Item = String>) -> Vec<String> {
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { lines } else { [title.to_owned()].into_iter().chain(lines).chain([String::new()]).collect() }
+}
+
+/// The witness is written by an exit trap, so that a failing module or setup line leaves one too.
+const PROLOGUE: &str = r#"# The last witness of how this ended: "EXIT_CODE RESTART_COUNT", moved into place so that it is there whole or not at all.
+em_dir=JOB_DIR
+em_agent=
+em_term=
+em_witness() {
+  printf '%d %d\n' "$1" "${SLURM_RESTART_COUNT:-0}" > "$em_dir/WITNESS.tmp" && mv -f "$em_dir/WITNESS.tmp" "$em_dir/WITNESS"
+}
+em_fail() {
+  echo "job script: ${*:2}" >&2
+  exit "$1"
+}
+# TERM (time limit near, or cancelled) is passed on to the agent.
+em_on_term() {
+  em_term=1
+  if [ -n "$em_agent" ]; then kill -TERM "$em_agent" 2>/dev/null; else exit 143; fi
+}
+trap 'em_witness "$?"' EXIT
+trap em_on_term TERM
+cd -- "$em_dir" || em_fail 75 'this node cannot enter the job directory:' "$em_dir"
+rm -f WITNESS
+"#;
+
+/// bash runs a trap only between commands, hence `&` and `wait`; a trapped signal ends `wait`, hence the loop. The second
+/// `wait` knows the exit code of a child that ended meanwhile.
+const EPILOGUE: &str = r#"# The agent. Setup lines may have changed traps and options: here they are as needed.
+trap 'em_witness "$?"' EXIT
+trap em_on_term TERM
+set +eu
+AGENT &
+em_agent=$!
+[ -z "$em_term" ] || kill -TERM "$em_agent"
+wait "$em_agent"
+em_code=$?
+while [ -n "$em_term" ]; do
+  em_term=
+  wait "$em_agent"
+  em_again=$?
+  [ "$em_again" -eq 127 ] || em_code=$em_again
+done
+exit "$em_code"
+"#;
+
+#[cfg(test)]
+mod tests;
