@@ -1,6 +1,6 @@
 """Fills an input store: uv, ONNX Runtime, a model, Python environments of the backends, a data set.
 
-Run as `python3 agents/embed/python/em_setup --store DIR` or through `em-agent setup`, which carries these files. Each part is
+Run as `python3 agents/embed/python/em_setup.py --store DIR` or through `em-agent setup`, which carries these files. Each part is
 a step: skipped when its manifest is there, resumed when it was cut off, and complete only once its manifest is written.
 """
 
@@ -10,13 +10,9 @@ import time
 from pathlib import Path
 from typing import List, Optional
 
-import dataset
-import environments
-import models
-import onnxruntime_library
-import tools
-from fetch import SetupError
-from store import Step, Store
+from setup_parts import dataset, environments, models, onnxruntime_library, tools
+from setup_parts.fetch import SetupError
+from setup_parts.store import Step, Store
 
 BACKENDS = ("ort", "huggingface", "vllm")
 

@@ -8,9 +8,10 @@ For Linux on x86-64 and Python 3.11 or later. The first line of a lock file stat
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 from typing import List
+
+import tomllib
 
 LOCKS = Path(__file__).resolve().parent / "locks"
 TORCH = "torch==2.13.0"

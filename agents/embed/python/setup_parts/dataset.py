@@ -2,11 +2,12 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, List
+from typing import List
 
-from fetch import SetupError, command
-from store import Step, Store
+from setup_parts.fetch import SetupError, command
+from setup_parts.store import Step, Store
 
 PACKAGE = "wordnet-base"
 KEY = "wordnet"
@@ -60,11 +61,11 @@ def package_files(scratch: Path) -> Path:
 
 def distinct(folder: Path) -> List[str]:
     """`head word: gloss` of each synset, in file order, without repeats (wndb(5WN))."""
-    seen = {}
+    seen: dict[str, None] = {}
     for part in PARTS:
         with open(folder / part, encoding="utf-8", errors="strict") as lines:
             for text in sentences(lines):
-                seen.setdefault(text)
+                seen[text] = None
     return list(seen)
 
 

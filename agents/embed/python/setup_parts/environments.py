@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Dict, List
 
-import slim_torch
-from fetch import SetupError, command, lock_file, lock_megabytes
-from store import Step, Store, sha256_file
+from setup_parts import slim_torch
+from setup_parts.fetch import SetupError, command, lock_file, lock_megabytes
+from setup_parts.store import Step, Store, sha256_file
 
 NAMES = ("huggingface", "vllm")
 # Raised when what is done beside installing the lock changes: environments made before are then made anew.
@@ -42,7 +43,7 @@ def environment(store: Store, name: str) -> Step:
         home = store.root / path
         uv = uv_command(store)
         if not (home / "bin/python").exists():
-            create = [*uv, "venv", "--quiet", "--no-project", "--python-preference", "only-system", "--python", PYTHON, str(home)]
+            create = [*uv, "venv", "--quiet", "--no-project", "--python-preference", "only-system", "--python", interpreter(), str(home)]
             command(create, f"{name} needs a Python {PYTHON} on this machine (Debian: python3)")
         install = [*uv, "pip", "install", "--quiet", "--python", str(home / "bin/python"), "--no-deps", "--require-hashes"]
         install += ["--compile-bytecode", "--requirement", str(lock_file(lock))]
@@ -55,6 +56,11 @@ def environment(store: Store, name: str) -> Step:
         store.record("backend", name, path, sha256_file(lock_file(lock)), details)
 
     return Step(f"environment {name} ({store.profile})", lock_megabytes(lock), done, fill)
+
+
+def interpreter() -> str:
+    """The one that runs this, if it is new enough; else whatever uv finds on this machine."""
+    return sys.executable if (3, 11) <= sys.version_info[:2] < (3, 15) else PYTHON
 
 
 def uv_command(store: Store) -> List[str]:

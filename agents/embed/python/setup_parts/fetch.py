@@ -5,8 +5,9 @@ import platform
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Dict, Optional
 
 LOCKS = Path(__file__).resolve().parent.parent / "locks"
 

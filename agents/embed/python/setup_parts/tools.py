@@ -2,8 +2,8 @@
 
 import sys
 
-from fetch import command, lock_file, lock_megabytes
-from store import Step, Store, sha256_file
+from setup_parts.fetch import command, lock_file, lock_megabytes
+from setup_parts.store import Step, Store, sha256_file
 
 LOCK = "tools"
 

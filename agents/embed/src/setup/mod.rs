@@ -42,7 +42,7 @@ pub fn run(args: SetupArgs) -> anyhow::Result<()> {
     check_python(&args.python)?;
     let program = Unpacked::into(&args.store)?;
     let status = Command::new(&args.python)
-        .arg(program.0.join("em_setup"))
+        .arg(program.0.join("em_setup.py"))
         .arg("--store")
         .arg(&args.store)
         .args(["--backends", &args.backends.join(","), "--profile", &args.profile])
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn every_file_of_the_program_is_carried() {
         let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
-        for (folder, extension) in [("em_setup", "py"), ("locks", "txt")] {
+        for (folder, extension) in [("setup_parts", "py"), ("locks", "txt")] {
             for entry in std::fs::read_dir(python.join(folder)).expect("folder").flatten() {
                 let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
                 if name.ends_with(extension) {
@@ -121,7 +121,7 @@ mod tests {
         let store = tempfile::tempdir().expect("folder");
         let unpacked = Unpacked::into(store.path()).expect("unpack");
         let folder = unpacked.0.clone();
-        assert!(folder.join("em_setup/__main__.py").is_file() && folder.join("locks/tools.txt").is_file());
+        assert!(folder.join("em_setup.py").is_file() && folder.join("locks/tools.txt").is_file());
         drop(unpacked);
         assert!(!folder.exists());
     }
