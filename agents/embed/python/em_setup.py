@@ -8,7 +8,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import List, Optional
+from typing import Optional
 
 from setup_parts import dataset, environments, models, onnxruntime_library, tools
 from setup_parts.fetch import SetupError
@@ -17,7 +17,7 @@ from setup_parts.store import Step, Store
 BACKENDS = ("ort", "huggingface", "vllm")
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: Optional[list[str]] = None) -> int:
     args = parse(argv)
     store = Store(Path(args.store).resolve(), args.profile)
     started = time.monotonic()
@@ -45,7 +45,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     return 0
 
 
-def parse(argv: Optional[List[str]]) -> argparse.Namespace:
+def parse(argv: Optional[list[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="em_setup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", required=True, help="folder of the store (made when missing)")
     parser.add_argument("--backends", default="ort", help=f"comma-separated, of {', '.join(BACKENDS)} (default: ort)")
@@ -62,7 +62,7 @@ def parse(argv: Optional[List[str]]) -> argparse.Namespace:
     return args
 
 
-def plan(store: Store, args: argparse.Namespace) -> List[Step]:
+def plan(store: Store, args: argparse.Namespace) -> list[Step]:
     """In order of size: a data set and a model are useful before the large environments are there."""
     steps = [tools.tools(store)]
     if args.dataset:

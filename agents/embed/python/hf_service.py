@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Optional, Union
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -63,11 +63,11 @@ class Embedder:
         if "Normalize" in names and not args.normalize:
             sys.exit("model.normalize is false, but the model's files normalise (module Normalize): make them agree")
 
-    def count_tokens(self, _module: torch.nn.Module, inputs: Tuple[Any, ...]) -> None:
+    def count_tokens(self, _module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         mask = inputs[0].get("attention_mask")
         self.tokens += int(mask.sum()) if mask is not None else 0
 
-    def embed(self, texts: List[str]) -> Tuple[List[List[float]], int]:
+    def embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         with self.lock:
             self.tokens = 0
             return self.embeddings.embed_documents(texts), self.tokens
@@ -79,11 +79,11 @@ def pooling_mode(module: Any) -> str:
 
 
 class EmbedRequest(BaseModel):
-    texts: List[str]
+    texts: list[str]
 
 
 class OpenAIRequest(BaseModel):
-    input: Union[str, List[str]]
+    input: Union[str, list[str]]
     model: str
     encoding_format: str = "float"
     dimensions: Optional[int] = None
@@ -142,12 +142,12 @@ def application(embedder: Embedder, args: argparse.Namespace) -> FastAPI:
     return app
 
 
-def packed(vector: List[float]) -> str:
+def packed(vector: list[float]) -> str:
     """Little-endian float32, base64: OpenAI's `encoding_format: base64`."""
     return base64.b64encode(numpy.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
 
 
-def answer(body: Dict[str, Any], status: int = 200) -> Response:
+def answer(body: dict[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(body), status_code=status, media_type="application/json")
 
 
@@ -156,7 +156,7 @@ def problem(status: int, message: str) -> Response:
     return answer({"error": {"message": message, "type": kind, "param": message.split(":")[0], "code": status}}, status)
 
 
-def versions() -> Dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

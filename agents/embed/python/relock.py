@@ -8,10 +8,9 @@ For Linux on x86-64 and Python 3.11 or later. The first line of a lock file stat
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
-from typing import List
-
 import tomllib
+from pathlib import Path
+from typing import Any
 
 LOCKS = Path(__file__).resolve().parent / "locks"
 TORCH = "torch==2.13.0"
@@ -71,9 +70,9 @@ def relock(uv: str, name: str) -> None:
 
 def megabytes(pylock: Path) -> float:
     """Of the wheel that x86-64 and Python 3.11 get; of the source archive where there is no wheel."""
-    total = 0
+    total = 0.0
     for package in tomllib.loads(pylock.read_text(encoding="utf-8"))["packages"]:
-        files: List[dict] = package.get("wheels") or [package["sdist"]]
+        files: list[dict[str, Any]] = package.get("wheels") or [package["sdist"]]
         fitting = [file for file in files if fits(file["url"].rsplit("/", 1)[-1])] or files
         total += max(file.get("size", 0) for file in fitting)
     return total / 1e6

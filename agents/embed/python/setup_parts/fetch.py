@@ -7,7 +7,7 @@ import subprocess
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Optional
 
 LOCKS = Path(__file__).resolve().parent.parent / "locks"
 
@@ -26,7 +26,7 @@ def lock_megabytes(name: str) -> float:
     return float(first.split(":")[1].split()[0])
 
 
-def command(arguments: Sequence[str], cure: str, env: Optional[Dict[str, str]] = None, cwd: Optional[Path] = None) -> str:
+def command(arguments: Sequence[str], cure: str, env: Optional[dict[str, str]] = None, cwd: Optional[Path] = None) -> str:
     """Runs a program and returns its standard output. Its own words are shown only when it fails, with `cure`."""
     full = {**os.environ, **(env or {})}
     try:

@@ -10,7 +10,6 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import List, Set, Tuple
 
 from setup_parts.fetch import command
 
@@ -42,16 +41,16 @@ def stub_missing_libraries(site: Path) -> None:
             os.replace(copy, folder / name)
 
 
-def link(source: str, library: Path, options: List[str]) -> None:
+def link(source: str, library: Path, options: list[str]) -> None:
     file = library.with_suffix(".c")
     file.write_text(source, encoding="utf-8")
     command(["gcc", "-shared", "-fPIC", "-fno-builtin", "-w", "-o", str(library), str(file), *options], CURE)
 
 
-def wanted(folder: Path) -> Tuple[Set[str], Set[str]]:
+def wanted(folder: Path) -> tuple[set[str], set[str]]:
     """Names of NVIDIA libraries that torch's libraries need, and the symbols that they want of them."""
-    needed: Set[str] = set()
-    symbols: Set[str] = set()
+    needed: set[str] = set()
+    symbols: set[str] = set()
     for library in sorted(folder.glob("*.so*")):
         if library.name == STUB:
             continue

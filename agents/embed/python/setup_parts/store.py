@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Callable, Optional
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ class Store:
     def manifest(self, kind: str, key: str) -> Path:
         return self.root / "manifests" / f"{kind}-{key}.json"
 
-    def entry(self, kind: str, key: str) -> Optional[Dict[str, object]]:
+    def entry(self, kind: str, key: str) -> Optional[dict[str, object]]:
         try:
             entry = json.loads(self.manifest(kind, key).read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
@@ -67,7 +67,7 @@ class Store:
         entry = self.entry(kind, key)
         return entry is not None and entry.get("path") == path and (self.root / needed).exists()
 
-    def record(self, kind: str, key: str, path: str, sha256: str, details: Dict[str, str]) -> None:
+    def record(self, kind: str, key: str, path: str, sha256: str, details: dict[str, str]) -> None:
         """Writes the manifest, by rename: from now on the part exists."""
         created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         entry = {"kind": kind, "key": key, "path": path, "sha256": sha256, "created_at": created, "details": details}
