@@ -165,7 +165,8 @@ impl Watch {
         let mut second = interval_at(tokio::time::Instant::now() + Duration::from_secs(1), Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Skip);
         progress(self.progress());
-        while active > 0 {
+        // An open loop's users are done as soon as the last answer is there, which may be before the window's end.
+        while active > 0 || self.phase != Phase::Draining {
             let next = self.next_moment();
             tokio::select! {
                 biased;

@@ -11,17 +11,16 @@ use serde::de::DeserializeOwned;
 use crate::{DatasetRef, LoadPlan};
 
 #[derive(Clone, Debug, clap::Args)]
-#[group(id = "Flags", multiple = true, requires_all = ["url", "model", "path", "load"])]
 pub struct Flags {
     /// The full endpoint, for example http://127.0.0.1:8002/v1/embeddings.
-    #[arg(long, required = false)]
-    pub url: String,
+    #[arg(long, required_unless_present = "plan", conflicts_with = "plan")]
+    pub url: Option<String>,
     /// What requests and answers look like: openai-float, openai-base64, embed or tei.
     #[arg(long, default_value = "openai-float", value_parser = word::<Wire>)]
     pub wire: Wire,
     /// The model's name in requests.
-    #[arg(long, required = false)]
-    pub model: String,
+    #[arg(long, required_unless_present = "plan", conflicts_with = "plan")]
+    pub model: Option<String>,
     /// Texts per request.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: u32,
@@ -46,8 +45,8 @@ pub struct Flags {
     #[arg(long, value_name = "SOURCE", default_value = "text", value_parser = word::<DatasetSource>)]
     pub dataset: DatasetSource,
     /// File or folder of the data set.
-    #[arg(long, required = false)]
-    pub path: PathBuf,
+    #[arg(long, required_unless_present = "plan", conflicts_with = "plan")]
+    pub path: Option<PathBuf>,
     /// Texts to load.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub limit: u64,
@@ -64,7 +63,7 @@ pub struct Flags {
 
 /// How hard to push: one of the three.
 #[derive(Clone, Debug, clap::Args)]
-#[group(id = "load", multiple = false)]
+#[group(id = "load", multiple = false, conflicts_with = "plan")]
 pub struct Level {
     /// Closed loop: requests under way.
     #[arg(long, value_name = "N")]
@@ -85,12 +84,13 @@ impl Flags {
             .or(request_rate.map(LoadLevel::RequestRate))
             .or(text_rate.map(LoadLevel::TextRate))
             .context("give one of --concurrency, --request-rate and --text-rate")?;
+        let missing = "give --plan FILE, or --url, --model and --path";
         // The window at its longest, the drain, and time to load the texts.
         let longest = self.warmup.0 + self.duration.0 * 3 + self.timeout.0 + Duration::from_secs(300);
         Ok(LoadPlan {
-            url: self.url,
+            url: self.url.context(missing)?,
             wire: self.wire,
-            model: self.model,
+            model: self.model.context(missing)?,
             level,
             batch_size: self.batch_size,
             warmup: self.warmup,
@@ -98,7 +98,7 @@ impl Flags {
             timeout: self.timeout,
             min_requests: self.min_requests,
             arrival: self.arrival,
-            dataset: DatasetRef { source: self.dataset, path: self.path, limit: self.limit, seed: self.seed },
+            dataset: DatasetRef { source: self.dataset, path: self.path.context(missing)?, limit: self.limit, seed: self.seed },
             text_offset: self.text_offset,
             text_tokens: None,
             expected_dim: None,

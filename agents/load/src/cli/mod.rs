@@ -26,7 +26,7 @@ const NOT_MEASURED: i32 = 2;
 #[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {
     /// A load plan (JSON), instead of the flags below.
-    #[arg(long, value_name = "FILE", conflicts_with = "Flags")]
+    #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
     /// Where the report (JSON) goes.
     #[arg(long, value_name = "FILE")]
@@ -35,7 +35,7 @@ pub struct LoadArgs {
     #[arg(long)]
     pub progress_json: bool,
     #[command(flatten)]
-    pub flags: Option<Flags>,
+    pub flags: Flags,
 }
 
 /// Runs `em-agent load`. Returns the exit code; errors have been told to nobody yet and mean exit code 2.
@@ -47,12 +47,9 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<i32> {
 /// The same, with what would go to stdout written to `stdout`.
 pub async fn run_on(args: LoadArgs, stdout: File) -> anyhow::Result<i32> {
     let by_plan = args.plan.is_some();
-    let plan = match (&args.plan, args.flags) {
-        (Some(path), _) => read_plan(path)?,
-        (None, Some(flags)) => flags.plan()?,
-        (None, None) => {
-            anyhow::bail!("give --plan FILE, or --url, --model, --path and one of --concurrency, --request-rate, --text-rate")
-        }
+    let plan = match &args.plan {
+        Some(path) => read_plan(path)?,
+        None => args.flags.plan()?,
     };
     let cancel = CancellationToken::new();
     let _watch = by_plan.then(|| cancel_when_orphaned(cancel.clone()));

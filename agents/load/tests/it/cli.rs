@@ -55,6 +55,8 @@ async fn flags_alone_give_a_summary_and_an_exit_code() {
     }
     let (code, _) = load(&[&flags[..], &["--concurrency", "1"]].concat(), data.path()).await;
     assert_eq!(code.expect("measured"), 0);
+    let (code, _) = load(&flags, data.path()).await;
+    assert!(code.expect_err("no load").to_string().contains("--text-rate"));
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn flags_that_do_not_fit_are_refused() {
         Err(error) => error.to_string(),
     };
     let flags = ["--url", "http://127.0.0.1:1/", "--model", "m", "--path", "x"];
-    assert!(refused(&flags).contains("--concurrency"), "{}", refused(&flags));
+    assert!(refused(&flags[..4]).contains("--path <PATH>"), "{}", refused(&flags[..4]));
     assert!(refused(&[&flags[..], &["--concurrency", "1", "--text-rate", "5"]].concat()).contains("cannot be used with"));
     assert!(refused(&[&flags[..], &["--concurrency", "1", "--wire", "grpc"]].concat()).contains("openai-base64"));
     assert!(refused(&[&flags[..], &["--concurrency", "1", "--duration", "10"]].concat()).contains("write for example 90s"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::web::{Bytes, Data, PayloadConfig};
 use actix_web::{App, HttpResponse, HttpServer, web};
+use futures_util::StreamExt;
 
 pub(crate) enum Reply {
     /// As many vectors as texts, of this dimension.
@@ -106,9 +107,13 @@ async fn reply(reply: Reply, count: usize) -> HttpResponse {
         }
         Reply::Raw(status, body) => json(status, body),
         Reply::BrokenBody => {
-            let parts: [Result<Bytes, std::io::Error>; 2] =
-                [Ok(Bytes::from_static(b"{\"data\":[")), Err(std::io::ErrorKind::BrokenPipe.into())];
-            HttpResponse::Ok().streaming(futures_util::stream::iter(parts))
+            let (begin, broken) = (Bytes::from_static(b"{\"data\":["), std::io::ErrorKind::BrokenPipe);
+            // The pause lets the beginning out before the end is found broken.
+            let parts = futures_util::stream::once(async move { Ok(begin) }).chain(futures_util::stream::once(async move {
+                actix_web::rt::time::sleep(Duration::from_millis(50)).await;
+                Err::<Bytes, std::io::Error>(broken.into())
+            }));
+            HttpResponse::Ok().streaming(Box::pin(parts))
         }
     }
 }
