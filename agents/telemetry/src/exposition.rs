@@ -9,12 +9,15 @@ use crate::{GpuSample, Snapshot};
 
 /// Registered once; updated before each scrape or push.
 pub struct Exposition {
-    process: Vec<(GaugeVec, fn(&Snapshot) -> Option<f64>)>,
-    gpu: Vec<(GaugeVec, fn(&GpuSample) -> Option<f64>)>,
+    process: Vec<(GaugeVec, Value<Snapshot>)>,
+    gpu: Vec<(GaugeVec, Value<GpuSample>)>,
     gpu_energy: CounterVec,
     /// Energy counters as last read, by UUID: a Prometheus counter takes differences.
     energy_seen: Mutex<HashMap<String, f64>>,
 }
+
+/// What a gauge shows of a reading.
+type Value<T> = fn(&T) -> Option<f64>;
 
 const GPU_LABELS: [&str; 2] = ["gpu", "uuid"];
 
@@ -55,24 +58,33 @@ impl Exposition {
         })
     }
 
-    /// `last`: of [`Sampler::latest`](crate::Sampler::latest). `None`: no service is up, so nothing is shown but what has been counted.
-    pub fn update(&self, last: Option<&Snapshot>) {
+    /// Shows `last`, of [`Sampler::latest`](crate::Sampler::latest), and forgets the sample before.
+    pub fn observe(&self, last: &Snapshot) {
+        self.clear();
         for (gauge, value) in &self.process {
-            gauge.reset();
-            if let Some(value) = last.and_then(value) {
+            if let Some(value) = value(last) {
                 gauge.with_label_values::<&str>(&[]).set(value);
             }
         }
         for (gauge, value) in &self.gpu {
-            gauge.reset();
-            for gpu in last.into_iter().flat_map(|last| &last.gpus) {
+            for gpu in &last.gpus {
                 if let Some(value) = value(gpu) {
                     gauge.with_label_values(&[gpu.index.to_string().as_str(), gpu.uuid.as_str()]).set(value);
                 }
             }
         }
-        for gpu in last.into_iter().flat_map(|last| &last.gpus) {
+        for gpu in &last.gpus {
             self.count_energy(gpu);
+        }
+    }
+
+    /// No service is up: nothing is shown but what has been counted.
+    pub fn clear(&self) {
+        for (gauge, _) in &self.process {
+            gauge.reset();
+        }
+        for (gauge, _) in &self.gpu {
+            gauge.reset();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Samples on a thread of its own, at a fixed pace, and keeps them.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -67,8 +68,8 @@ const KEPT: usize = 250_000;
 const PROCESSES_EVERY: Duration = Duration::from_secs(1);
 
 impl Sampler {
-    /// `period`: 100 ms is the rule.
-    pub fn start(target: Target, period: Duration) -> Self {
+    /// `period`: 100 ms is the rule. Errors: there is no thread to be had.
+    pub fn start(target: Target, period: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             origin: Instant::now(),
             origin_at: Timestamp::now(),
@@ -82,9 +83,8 @@ impl Sampler {
                 run(target, period.max(Duration::from_millis(1)), &shared);
                 shared.ended.store(true, Ordering::Release);
             }
-        });
-        let thread = thread.inspect_err(|error| tracing::error!("nothing is sampled, there is no thread for it: {error}")).ok();
-        Self { shared, thread }
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// `None` before the first sample, and when there is nothing left to sample.

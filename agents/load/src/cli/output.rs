@@ -28,7 +28,7 @@ pub(super) fn progress(json: bool, stdout: File) -> impl Fn(Progress) + Send + S
             }
         } else if terminal {
             let _ = write!(io::stderr(), "\r\x1b[K{}", line(&progress));
-        } else if progress.elapsed_s < 0.5 || progress.elapsed_s.round() as u64 % 10 == 0 {
+        } else if progress.elapsed_s < 0.5 || (progress.elapsed_s.round() as u64).is_multiple_of(10) {
             let _ = writeln!(io::stderr(), "{}", line(&progress));
         }
     }

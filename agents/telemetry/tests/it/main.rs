@@ -19,7 +19,7 @@ impl Group {
     }
 
     fn sampler(&self) -> Sampler {
-        Sampler::start(Target { root_pid: Some(self.0.id()), gpus: true }, Duration::from_millis(100))
+        Sampler::start(Target { root_pid: Some(self.0.id()), gpus: true }, Duration::from_millis(100)).expect("a thread")
     }
 
     /// CPU seconds of the shell and the children it has waited for.
@@ -129,7 +129,7 @@ fn the_series_ends_with_its_root() {
 #[test]
 fn a_target_that_is_not_there_gives_nothing_and_no_panic() {
     for root_pid in [None, Some(u32::MAX)] {
-        let sampler = Sampler::start(Target { root_pid, gpus: true }, Duration::from_millis(10));
+        let sampler = Sampler::start(Target { root_pid, gpus: true }, Duration::from_millis(10)).expect("a thread");
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(sampler.latest(), None);
         assert!(sampler.series(Timestamp::UNIX_EPOCH, Timestamp::now()).columns.is_empty());
@@ -155,13 +155,13 @@ fn prometheus_sees_what_is_there_and_nothing_else() {
     let registry = prometheus::Registry::new();
     let exposition = Exposition::register(&registry).expect("new names");
     until(&sampler, "a second sample", |last| last.cpu_cores.is_some());
-    exposition.update(sampler.latest().as_ref());
+    exposition.observe(&sampler.latest().expect("a sample"));
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).expect("encodes");
     for name in ["em_process_cpu_cores ", "em_process_memory_bytes ", "em_process_threads 1\n"] {
         assert!(text.contains(name), "{name} in\n{text}");
     }
     assert!(!text.contains("em_gpu_"), "no GPU, no line:\n{text}");
-    exposition.update(None);
+    exposition.clear();
     assert!(registry.gather().is_empty(), "no service, no line");
     assert!(Exposition::register(&registry).is_err());
 }
