@@ -150,7 +150,7 @@ fn the_machine_is_described() {
 
 #[test]
 fn prometheus_sees_what_is_there_and_nothing_else() {
-    let group = Group::shell("sleep 60");
+    let group = Group::shell("exec sleep 60");
     let sampler = group.sampler();
     let registry = prometheus::Registry::new();
     let exposition = Exposition::register(&registry).expect("new names");
