@@ -1,0 +1,118 @@
+//! Grouped bars, one group a batch size and one bar a backend: throughput and latency.
+
+use em_api::results::{Cell, Percentile};
+
+use super::axis::{self, Linear, Panel};
+use super::scene::{Anchor, Paint, Scene, text_width};
+use super::sheet::{Sheet, note, side_by_side};
+use crate::results::words;
+
+const LABEL_SIZE: f64 = 12.0;
+
+/// A value with its whisker; nothing is drawn as a dash.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bar {
+    pub(crate) value: Option<f64>,
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
+}
+
+pub(crate) fn throughput(sheet: &Sheet<'_>) -> super::scene::Scene {
+    let (mut scene, area) =
+        sheet.begin("Throughput by batch size", "bars: mean of valid repetitions, whiskers: 95 % interval; more is better");
+    let bar = |cell: &Cell| {
+        let rate = cell.texts_per_second;
+        Bar { value: rate.map(|rate| rate.mean), low: rate.and_then(|rate| rate.low), high: rate.and_then(|rate| rate.high) }
+    };
+    if !any(sheet, &bar) {
+        sheet.nothing(&mut scene, &area, "No valid trial has been measured yet");
+        return scene;
+    }
+    grouped(&mut scene, &area, sheet, "Throughput (texts per second)", &bar);
+    scene
+}
+
+pub(crate) fn latency(sheet: &Sheet<'_>) -> super::scene::Scene {
+    let (mut scene, area) = sheet.begin(
+        "Latency of a request by batch size",
+        "repetitions merged, whiskers: upper bound with 99 % confidence; less is better",
+    );
+    let of = |percentile: &Percentile| Bar { value: percentile.value, low: percentile.value, high: percentile.upper_bound };
+    let p50 = |cell: &Cell| of(&cell.latency_ms.p50);
+    if !any(sheet, &p50) {
+        sheet.nothing(&mut scene, &area, "No valid trial has been measured yet");
+        return scene;
+    }
+    // The highest percentile that all measured cells carry, but at least the p95 with its gaps.
+    let carried = |of: fn(&Cell) -> &Percentile| {
+        sheet.results.cells.iter().filter(|cell| cell.repetitions > 0).all(|cell| of(cell).value.is_some())
+    };
+    let panels = side_by_side(&area, 2);
+    grouped(&mut scene, &panels[0], sheet, "Median, p50 (milliseconds)", &p50);
+    if carried(|cell| &cell.latency_ms.p99) || !carried(|cell| &cell.latency_ms.p95) {
+        grouped(&mut scene, &panels[1], sheet, "Tail, p99 (milliseconds)", &|cell: &Cell| of(&cell.latency_ms.p99));
+        note(&mut scene, "— : no valid trial, or too few requests to carry this percentile");
+    } else {
+        grouped(&mut scene, &panels[1], sheet, "Tail, p95 (milliseconds)", &|cell: &Cell| of(&cell.latency_ms.p95));
+        note(&mut scene, "p95 is shown because some cells have too few requests to carry a p99; — : no valid trial");
+    }
+    scene
+}
+
+fn any(sheet: &Sheet<'_>, bar: &dyn Fn(&Cell) -> Bar) -> bool {
+    sheet.results.cells.iter().any(|cell| bar(cell).value.is_some())
+}
+
+/// One panel of grouped bars with its axes.
+pub(crate) fn grouped(scene: &mut Scene, panel: &Panel, sheet: &Sheet<'_>, name: &str, bar: &dyn Fn(&Cell) -> Bar) {
+    let groups: Vec<(String, Vec<Bar>)> = sheet
+        .groups()
+        .into_iter()
+        .map(|(label, cells)| (label, cells.into_iter().map(|cell| cell.map(bar).unwrap_or_default()).collect()))
+        .collect();
+    let all = || groups.iter().flat_map(|(_, bars)| bars);
+    let most = all().filter_map(|bar| bar.high.or(bar.value)).fold(0.0, f64::max);
+    let axis = Linear::up_to(most, 0.06);
+    axis::vertical(scene, panel, &axis, name);
+    let slot = panel.width / groups.len().max(1) as f64;
+    let width = (slot * 0.8 / sheet.backends().len().max(1) as f64).min(110.0);
+    let labelled =
+        all().filter_map(|bar| bar.value).all(|value| text_width(&words::number(value), LABEL_SIZE, false) <= width - 2.0);
+    for (place, (label, bars)) in groups.iter().enumerate() {
+        let middle = panel.left + (place as f64 + 0.5) * slot;
+        let start = middle - width * bars.len() as f64 / 2.0;
+        for (backend, bar) in bars.iter().enumerate() {
+            draw(scene, panel, &axis, (start + backend as f64 * width, width), *bar, Paint::Series(backend), labelled);
+        }
+        if text_width(label, 14.0, false) <= slot || place % 2 == 0 {
+            scene.text((middle, panel.bottom() + 22.0), 14.0, Anchor::Middle, Paint::Ink, label.clone());
+        }
+    }
+    scene.text((panel.left + panel.width / 2.0, panel.bottom() + 48.0), 14.0, Anchor::Middle, Paint::Muted, sheet.group_axis());
+}
+
+/// `across`: left edge and width of the bar's place.
+fn draw(scene: &mut Scene, panel: &Panel, axis: &Linear, across: (f64, f64), bar: Bar, paint: Paint, labelled: bool) {
+    let (left, width) = across;
+    let middle = left + width / 2.0;
+    let y = |value: f64| panel.bottom() - axis.place(value) * panel.height;
+    let Some(value) = bar.value else {
+        scene.text((middle, panel.bottom() - 6.0), 14.0, Anchor::Middle, Paint::Muted, "—");
+        return;
+    };
+    let inset = (width * 0.06).max(0.5);
+    scene.rect((left + inset, y(value)), (width - 2.0 * inset, panel.bottom() - y(value)), paint, 1.0);
+    let mut top = y(value);
+    if let (Some(low), Some(high)) = (bar.low, bar.high) {
+        let cap = (width * 0.16).clamp(2.0, 9.0);
+        scene.line(vec![(middle, y(low)), (middle, y(high))], Paint::Ink, 1.5);
+        scene.line(vec![(middle - cap, y(high)), (middle + cap, y(high))], Paint::Ink, 1.5);
+        if low < value {
+            scene.line(vec![(middle - cap, y(low)), (middle + cap, y(low))], Paint::Ink, 1.5);
+        }
+        top = top.min(y(high));
+    }
+    if labelled {
+        scene.text((middle, top - 6.0), LABEL_SIZE, Anchor::Middle, Paint::Ink, words::number(value));
+    }
+}
