@@ -51,10 +51,18 @@ fn read_plan(path: &Path) -> Result<Plan, String> {
 /// Every part that the manifests name must be there; the environments must work.
 async fn store_checks(store: &Path, plan: Option<&Plan>, asked: &[BackendKind]) -> Vec<Check> {
     let mut checks = Vec::new();
-    let mut wanted = match manifests(store) {
-        Ok(manifests) => manifests,
+    let mut wanted = Vec::new();
+    match manifests(store) {
+        Ok(manifests) => {
+            for manifest in manifests {
+                match manifest {
+                    Ok(entry) => wanted.push((entry.kind, entry.key)),
+                    Err(problem) => checks.push(Check::of("manifest", Err(problem))),
+                }
+            }
+        }
         Err(problem) => return vec![Check::of("store", Err(problem))],
-    };
+    }
     if let Some(plan) = plan {
         if plan.model.path.is_none() {
             wanted.push((EntryKind::Model, key_of(&plan.model)));
@@ -91,15 +99,19 @@ fn environment_of(kind: BackendKind) -> (EntryKind, String) {
     (EntryKind::Backend, kind.as_str().to_owned())
 }
 
-fn manifests(store: &Path) -> Result<Vec<(EntryKind, String)>, String> {
+/// Errors, outer: there are none at all; inner: one is unreadable.
+fn manifests(store: &Path) -> Result<Vec<Result<Entry, String>>, String> {
     let folder = store.join("manifests");
     let entries = std::fs::read_dir(&folder).map_err(|problem| {
         format!("{}: {problem}; fill the store with `em-agent setup --store {}`", folder.display(), store.display())
     })?;
-    let read = |path: PathBuf| std::fs::read(path).ok().and_then(|json| serde_json::from_slice::<Entry>(&json).ok());
-    let json =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    Ok(json.filter_map(read).map(|entry| (entry.kind, entry.key)).collect())
+    let read = |path: PathBuf| {
+        let json = std::fs::read(&path).map_err(|problem| format!("{}: {problem}", path.display()))?;
+        serde_json::from_slice(&json)
+            .map_err(|problem| format!("{}: {problem}; remove it and fill the store again", path.display()))
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).map(read).collect())
 }
 
 /// Does the part do what it is for?
@@ -122,8 +134,8 @@ async fn works(store: &Path, entry: &Entry, path: &Path) -> Result<String, Strin
 
 /// ONNX Runtime has one version check, and only loading a graph makes it. Without a model the file must do.
 async fn loads(store: &Path, library: &Path) -> Result<String, String> {
-    let models = manifests(store)?.into_iter().filter(|(kind, _)| *kind == EntryKind::Model);
-    let Some((_, model_dir)) = models.filter_map(|(kind, key)| inputs::find(store, kind, &key).ok()).next() else {
+    let models = manifests(store)?.into_iter().flatten().filter(|entry| entry.kind == EntryKind::Model);
+    let Some((_, model_dir)) = models.filter_map(|entry| inputs::find(store, entry.kind, &entry.key).ok()).next() else {
         return if library.is_file() {
             Ok(format!("{} is there; without a model in the store it was not loaded", library.display()))
         } else {

@@ -1,5 +1,5 @@
 //! The agent's Prometheus text: GPUs and the service's processes (from telemetry), the live load, and who is speaking. It is
-//! pushed as a record every 5 s; the control plane relays the last one.
+//! pushed as a record every 5 s and at the end of a trial; the control plane relays the last one.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -62,8 +62,9 @@ impl Metrics {
 
     /// `progress` comes once a second, and its rates are those of this second.
     pub(crate) fn observe(&self, progress: &Progress, snapshot: Option<&Snapshot>) {
-        if let Some(snapshot) = snapshot {
-            self.telemetry.observe(snapshot);
+        match snapshot {
+            Some(snapshot) => self.telemetry.observe(snapshot),
+            None => self.telemetry.clear(),
         }
         let mut live = self.live();
         let Some(live) = live.as_mut() else { return };
@@ -92,6 +93,11 @@ impl Metrics {
             let labels = [self.experiment.as_str(), &live.backend, &live.batch_size, outcome];
             self.requests.with_label_values(&labels).inc_by(count as f64);
         }
+    }
+
+    /// Nothing runs that could be sampled.
+    pub(crate) fn service_ended(&self) {
+        self.telemetry.clear();
     }
 
     pub(crate) fn text(&self) -> String {

@@ -191,8 +191,7 @@ async fn end(run: Run) -> ExitCode {
     run.recorder.record(RecordBody::Farewell { message });
     run.recorder.sync().await;
     let lost_records = run.recorder.written().borrow().lost;
-    let within = if run.stop.stopped() { DELIVER_WITHIN_WHEN_STOPPED } else { DELIVER_WITHIN };
-    let delivered = run.uplink.finish(within).await;
+    let delivered = run.uplink.finish(&run.stop, DELIVER_WITHIN, DELIVER_WITHIN_WHEN_STOPPED).await;
     judge(delivered, lost_records)
 }
 

@@ -162,6 +162,7 @@ impl Start<'_> {
     async fn end(&self, service: Service) {
         let name = self.backend.name.as_str();
         self.run.recorder.phase(AgentPhase::StoppingService, name, None, Some(name));
+        self.run.metrics.service_ended();
         let stop = self.run.stop.token();
         // Dropped before its end, `stop` kills the process group.
         let ended = tokio::select! {

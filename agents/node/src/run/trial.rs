@@ -45,10 +45,9 @@ pub(crate) async fn measure(start: &Start<'_>, service: &mut Service, of: Of<'_>
     }
     let counts = ended.as_ref().ok().map(|load| &load.counts);
     run.metrics.trial_ends(counts);
+    run.recorder.record(RecordBody::Exposition { text: run.metrics.text() });
     let series = ended.as_ref().ok().and_then(|load| cut(sampler.as_ref()?, load));
-    if let Some(sampler) = sampler {
-        sampler.stop();
-    }
+    drop(sampler);
     let end = if matches!(ended, Err(Stopped::Died)) { TrialEnd::ServiceDied } else { TrialEnd::HandedIn };
     let outcome = match ended {
         Ok(load) => Outcome::Measured { load },

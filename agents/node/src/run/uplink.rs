@@ -83,10 +83,17 @@ impl Uplink {
         let _ = self.deliveries.send(delivery);
     }
 
-    /// Sends what is left, for at most `within`.
-    pub(crate) async fn finish(self, within: Duration) -> Delivered {
+    /// Sends what is left, for at most `within`; once the run is stopped, for at most `stopped_within` from then.
+    pub(crate) async fn finish(mut self, stop: &Stop, within: Duration, stopped_within: Duration) -> Delivered {
         self.finish.send_replace(Some(Instant::now() + within));
-        self.task.await.unwrap_or_else(|panic| {
+        let ended = tokio::select! {
+            ended = &mut self.task => ended,
+            () = stop.token().cancelled() => {
+                self.finish.send_replace(Some(Instant::now() + stopped_within.min(within)));
+                (&mut self.task).await
+            }
+        };
+        ended.unwrap_or_else(|panic| {
             error!("the uplink ended unexpectedly: {panic}");
             Delivered::default()
         })
@@ -124,12 +131,12 @@ impl Sender {
         let mut trouble = false;
         loop {
             let deadline = *finish.borrow_and_update();
-            let round = match deadline {
-                Some(deadline) => timeout_at(deadline, self.round()).await.ok(),
-                None => tokio::select! {
-                    round = self.round() => Some(round),
-                    // A hanging request must not eat the time that is left; all calls may be repeated.
-                    _ = finish.changed() => continue,
+            let round = tokio::select! {
+                round = until(deadline, self.round()) => round,
+                // A hanging request must not eat the time that is left; all calls may be repeated.
+                changed = finish.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return self.state(),
                 },
             };
             let wait = match round {
@@ -160,12 +167,13 @@ impl Sender {
                 if state.measurements_left == 0 && state.records_left == 0 || Instant::now() >= deadline {
                     return state;
                 }
-                tokio::time::sleep_until(deadline.min(Instant::now() + wait.min(LONGEST_WAIT_AT_END))).await;
-                continue;
             }
+            let wait = if deadline.is_some() { wait.min(LONGEST_WAIT_AT_END) } else { wait };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                _ = finish.changed() => {}
+                changed = finish.changed() => if changed.is_err() {
+                    return self.state();
+                },
                 Some(delivery) = self.inbox.recv(), if !trouble => self.queue.push_back(delivery),
             }
         }
@@ -264,5 +272,13 @@ impl Sender {
             lost: self.lost + self.queue.iter().filter(|delivery| matches!(delivery.body, Body::Unspooled(_))).count(),
             fenced: self.fenced,
         }
+    }
+}
+
+/// `None` when the deadline came first.
+async fn until<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
     }
 }

@@ -212,24 +212,27 @@ impl Agent {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Command lines of processes that the agent or its children started and that still live.
-    pub(crate) fn leftovers(&self) -> Vec<String> {
+    /// Processes that the agent or its children started and that still live, with their command lines.
+    pub(crate) fn processes(&self) -> Vec<(Pid, String)> {
         let mark = format!("{MARK}={}", self.mark);
-        let marked = |process: &Path| {
-            let environ = fs::read(process.join("environ")).unwrap_or_default();
-            environ.split(|&byte| byte == 0).any(|pair| pair == mark.as_bytes())
-        };
-        let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
         let own = self.child.id().to_string();
-        processes
-            .filter(|process| process.file_name().is_some_and(|name| name != own.as_str()) && marked(process))
-            .map(|process| fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " "))
-            .collect()
+        let look = |name: &str| {
+            let environ = fs::read(format!("/proc/{name}/environ")).ok()?;
+            environ.split(|&byte| byte == 0).find(|pair| *pair == mark.as_bytes())?;
+            let command = fs::read_to_string(format!("/proc/{name}/cmdline")).ok()?.replace('\0', " ");
+            Some((Pid::from_raw(name.parse().ok()?)?, command))
+        };
+        let names = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| *name != own).filter_map(|name| look(&name)).collect()
     }
 
-    /// The same, a moment later: the kernel needs a while to end a tree.
+    /// The kernel needs a while to end a tree of processes.
+    pub(crate) fn assert_nothing_left_after(&self, seconds: u64) {
+        wait_until("no process left", Duration::from_secs(seconds), || self.processes().is_empty());
+    }
+
     pub(crate) fn assert_nothing_left(&self) {
-        wait_until("no process left", Duration::from_secs(3), || self.leftovers().is_empty());
+        self.assert_nothing_left_after(3);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod claim;
 mod control_plane;
+mod doctor;
 mod ends;
 mod failures;
 mod job;
