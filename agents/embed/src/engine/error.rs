@@ -1,0 +1,75 @@
+//! What can go wrong when an engine is loaded and when it embeds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::prepare::SourceError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Model(#[from] SourceError),
+    #[error("{} has no graph for these options yet: em-agent model prepare {} writes it", dir.display(), dir.display())]
+    NotPrepared { dir: PathBuf },
+    #[error("max length {wanted} is not between 3 and {most}, the most that the model takes")]
+    MaxLength { wanted: usize, most: usize },
+    #[error("reading {}", path.display())]
+    Tokenizer {
+        path: PathBuf,
+        #[source]
+        source: tokenizers::Error,
+    },
+    #[error(
+        "no ONNX Runtime found ({tried}): give --library PATH or ORT_DYLIB_PATH, or let em-agent setup --backend ort put it into the store"
+    )]
+    NoLibrary { tried: String },
+    #[error("{} cannot be used as ONNX Runtime (1.24 or newer is needed)", path.display())]
+    Library {
+        path: PathBuf,
+        #[source]
+        source: ort::LoadDynamicError,
+    },
+    #[error("ONNX Runtime is loaded from {} already; one process holds one library, so {} needs a process of its own", loaded.display(), wanted.display())]
+    OtherLibrary { loaded: PathBuf, wanted: PathBuf },
+    #[error("ONNX Runtime cannot use CUDA here; nothing was started (device: cpu would be another measurement)")]
+    Cuda {
+        #[source]
+        source: ort::Error,
+    },
+    #[error("loading {} into ONNX Runtime", path.display())]
+    Session {
+        path: PathBuf,
+        #[source]
+        source: ort::Error,
+    },
+    #[error("the graph was loaded but its first batch failed")]
+    FirstBatch {
+        #[source]
+        source: BatchError,
+    },
+}
+
+/// One run of the graph.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    #[error("running the graph")]
+    Run(#[from] ort::Error),
+    #[error("the graph returned shape {found:?} for {texts} texts of {dim} dimensions: prepare the model again with --force")]
+    Shape { found: Vec<i64>, texts: usize, dim: usize },
+    #[error("the graph returned values that are not finite")]
+    NotFinite,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EmbedError {
+    #[error("{waiting} texts wait already and the queue holds {limit}: try again later")]
+    Full { waiting: usize, limit: usize },
+    #[error("the service is stopping")]
+    Closed,
+    #[error("token id {id} of list {list} is outside the vocabulary of {vocab_size}")]
+    TokenId { list: usize, id: u32, vocab_size: usize },
+    #[error("splitting a text into tokens")]
+    Tokenise(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    #[error("computing a batch")]
+    Batch(#[source] Arc<BatchError>),
+}
