@@ -17,6 +17,9 @@ use super::backoff::Backoff;
 use super::plan::JobDir;
 use super::shutdown::Stop;
 
+/// In the claim's folder: who holds it, as a [`ClaimRequest`].
+const CLAIM_FILE: &str = "claim.json";
+
 /// A claim that was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
@@ -56,7 +59,7 @@ pub(crate) fn request(plan: &Plan, node: String) -> ClaimRequest {
 
 /// Claims the attempt. Asks the control plane until `claimTimeout`, then the job directory.
 pub(crate) async fn claim(client: &Client, job: &JobDir, request: &ClaimRequest, stop: &Stop) -> Result<Claim, ClaimError> {
-    refuse_where_taken(&job.claims(), request)?;
+    let next_epoch = next_epoch(&job.claims(), request)?;
     let give_up = Instant::now() + job.plan.server.claim_timeout.0;
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut told = false;
@@ -90,10 +93,12 @@ pub(crate) async fn claim(client: &Client, job: &JobDir, request: &ClaimRequest,
         }
     }
     wait_until(give_up, stop).await?;
-    let epoch = request.restart_count;
-    take(&job.claims(), epoch, request)?;
-    warn!("no answer for {}: epoch {epoch} was claimed in the job directory, to be confirmed later", job.plan.server.claim_timeout);
-    Ok(Claim { epoch, confirmed: false, directive: Directive::Continue })
+    take(&job.claims(), next_epoch, request)?;
+    warn!(
+        "no answer for {}: epoch {next_epoch} was claimed in the job directory, to be confirmed later",
+        job.plan.server.claim_timeout
+    );
+    Ok(Claim { epoch: next_epoch, confirmed: false, directive: Directive::Continue })
 }
 
 async fn wait_until(moment: Instant, stop: &Stop) -> Result<(), ClaimError> {
@@ -103,20 +108,27 @@ async fn wait_until(moment: Instant, stop: &Stop) -> Result<(), ClaimError> {
     }
 }
 
-/// Every process has a nonce of its own, so a folder that is there belongs to another. Its holder may be at work with the
+/// The epoch after the last one claimed here: the control plane counts in the same way (a restart that never got to its claim
+/// has no epoch), so that it can confirm the number later.
+///
+/// Every process has a nonce of its own, so a claim for this restart belongs to another. Its holder may be at work with the
 /// server away: asking the server first would have two at work until that one is confirmed.
-fn refuse_where_taken(claims: &Path, request: &ClaimRequest) -> Result<(), ClaimError> {
-    let Ok(entries) = fs::read_dir(claims) else { return Ok(()) };
+fn next_epoch(claims: &Path, request: &ClaimRequest) -> Result<u32, ClaimError> {
+    let Ok(entries) = fs::read_dir(claims) else { return Ok(0) };
     let epochs = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    match epochs.max() {
-        Some(epoch) if epoch >= request.restart_count => Err(taken(&claims.join(epoch.to_string()), epoch)),
-        _ => Ok(()),
-    }
+    let Some(last) = epochs.max() else { return Ok(0) };
+    let folder = claims.join(last.to_string());
+    // Without its words (its holder died in between): an epoch has at least as many restarts.
+    let restart_count = holder(&folder).map_or(last, |holder| holder.restart_count);
+    if restart_count >= request.restart_count { Err(taken(&folder, last)) } else { Ok(last + 1) }
+}
+
+fn holder(folder: &Path) -> Option<ClaimRequest> {
+    serde_json::from_slice(&fs::read(folder.join(CLAIM_FILE)).ok()?).ok()
 }
 
 fn taken(folder: &Path, epoch: u32) -> ClaimError {
-    let holder = fs::read(folder.join("claim.json")).ok().and_then(|json| serde_json::from_slice::<ClaimRequest>(&json).ok());
-    let holder = holder.map_or_else(String::new, |holder| format!(" by job {} on {}", holder.slurm_job_id, holder.node));
+    let holder = holder(folder).map_or_else(String::new, |holder| format!(" by job {} on {}", holder.slurm_job_id, holder.node));
     ClaimError::Refused(format!("epoch {epoch} was already claimed in the job directory{holder} ({})", folder.display()))
 }
 
@@ -129,7 +141,7 @@ fn take(claims: &Path, epoch: u32, request: &ClaimRequest) -> Result<(), ClaimEr
         Err(source) => return Err(ClaimError::Folder { path, source }),
     }
     let json = serde_json::to_vec_pretty(request).expect("a claim is plain data");
-    fs::write(path.join("claim.json"), json).map_err(|source| ClaimError::Folder { path, source })
+    fs::write(path.join(CLAIM_FILE), json).map_err(|source| ClaimError::Folder { path, source })
 }
 
 #[cfg(test)]
@@ -156,15 +168,23 @@ mod tests {
         take(folder.path(), 0, &of(0)).unwrap();
         let refused = take(folder.path(), 0, &of(0)).unwrap_err().to_string();
         assert!(refused.contains("by job 4711 on gpu07"), "{refused}");
-        assert!(matches!(refuse_where_taken(folder.path(), &of(0)), Err(ClaimError::Refused(_))));
+        assert!(matches!(next_epoch(folder.path(), &of(0)), Err(ClaimError::Refused(_))));
     }
 
     #[test]
     fn a_requeued_job_takes_the_next_epoch_and_the_former_may_not_come_back() {
         let folder = tempfile::tempdir().unwrap();
-        take(folder.path(), 0, &of(0)).unwrap();
-        refuse_where_taken(folder.path(), &of(1)).unwrap();
-        take(folder.path(), 1, &of(1)).unwrap();
-        assert!(refuse_where_taken(folder.path(), &of(0)).is_err());
+        let claims = folder.path();
+        // The first run of the job ended before its agent could claim.
+        assert_eq!(next_epoch(claims, &of(1)).unwrap(), 0);
+        take(claims, 0, &of(1)).unwrap();
+        assert_eq!(next_epoch(claims, &of(2)).unwrap(), 1);
+        take(claims, 1, &of(2)).unwrap();
+        for former in 0..=2 {
+            assert!(next_epoch(claims, &of(former)).is_err(), "restart {former}");
+        }
+        fs::remove_file(claims.join("1").join(CLAIM_FILE)).unwrap();
+        assert!(next_epoch(claims, &of(1)).is_err(), "a claim without words still holds");
+        assert_eq!(next_epoch(claims, &of(2)).unwrap(), 2);
     }
 }
