@@ -38,6 +38,7 @@ pub struct GpuSample {
     pub memory_used_bytes: Option<f64>,
     pub memory_reserved_bytes: Option<f64>,
     pub power_watts: Option<f64>,
+    /// Read once a second, and absent in between: the counter takes 5 ms of CPU to read (H100, driver 580), all the rest 1.3 ms.
     pub energy_joules: Option<f64>,
     pub sm_clock_hertz: Option<f64>,
     pub memory_clock_hertz: Option<f64>,
@@ -122,11 +123,11 @@ impl<'nvml> Gpu<'nvml> {
         Ok(Self { device, index, uuid, processes: None })
     }
 
-    /// `processes`: whether the list of processes is read anew, which takes longer than all the rest. `ours`: whether a pid is of
-    /// the service's tree; absent where there is none.
-    pub(crate) fn sample(&mut self, processes: bool, ours: Option<&dyn Fn(u32) -> bool>) -> GpuSample {
+    /// `rare`: whether what is read once a second is due. `ours`: whether a pid is of the service's tree; absent where there is
+    /// none.
+    pub(crate) fn sample(&mut self, rare: bool, ours: Option<&dyn Fn(u32) -> bool>) -> GpuSample {
         let device = &self.device;
-        if processes {
+        if rare {
             self.processes = device.running_compute_processes().ok().map(|list| list.iter().map(|process| process.pid).collect());
         }
         let utilization = device.utilization_rates().ok();
@@ -141,7 +142,10 @@ impl<'nvml> Gpu<'nvml> {
             memory_used_bytes: memory.as_ref().map(|memory| memory.used as f64),
             memory_reserved_bytes: memory.as_ref().map(|memory| memory.reserved as f64),
             power_watts: device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1e3),
-            energy_joules: device.total_energy_consumption().ok().map(|millijoules| millijoules as f64 / 1e3),
+            energy_joules: rare
+                .then(|| device.total_energy_consumption().ok())
+                .flatten()
+                .map(|millijoules| millijoules as f64 / 1e3),
             sm_clock_hertz: hertz(Clock::SM),
             memory_clock_hertz: hertz(Clock::Memory),
             temperature_celsius: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),

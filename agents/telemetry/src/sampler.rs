@@ -64,8 +64,8 @@ struct Shared {
 
 /// Seven hours at 10 Hz; older samples are let go.
 const KEPT: usize = 250_000;
-/// The list of a GPU's processes is read this often.
-const PROCESSES_EVERY: Duration = Duration::from_secs(1);
+/// What is dear to read of a GPU is read this often.
+const RARE_EVERY: Duration = Duration::from_secs(1);
 
 impl Sampler {
     /// `period`: 100 ms is the rule. Errors: there is no thread to be had.
@@ -95,6 +95,12 @@ impl Sampler {
         let samples = self.shared.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let sample = samples.back()?;
         let at = SignedDuration::try_from(sample.at).ok().and_then(|since| self.shared.origin_at.checked_add(since).ok());
+        let mut gpus = sample.gpus.clone();
+        for (at, gpu) in gpus.iter_mut().enumerate() {
+            // Not in every sample; a counter's last reading stays true.
+            let mut readings = samples.iter().rev().take(256).filter_map(|sample| sample.gpus.get(at)?.energy_joules);
+            gpu.energy_joules = readings.next();
+        }
         let rates: Vec<f64> = sample.gpus.iter().filter_map(|gpu| gpu.utilization_ratio).collect();
         Some(Snapshot {
             at: at.unwrap_or(self.shared.origin_at),
@@ -103,7 +109,7 @@ impl Sampler {
             threads: sample.tree.map(|tree| tree.threads),
             processes: sample.tree.map(|tree| tree.processes),
             gpu_utilization: (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64),
-            gpus: sample.gpus.clone(),
+            gpus,
         })
     }
 
@@ -141,7 +147,7 @@ fn run(target: Target, period: Duration, shared: &Shared) {
         None => Vec::new(),
     };
     let mut due = Instant::now();
-    let mut processes_due = due;
+    let mut rare_due = due;
     while !shared.stop.load(Ordering::Acquire) {
         let at = shared.origin.elapsed();
         let tree_sample = tree.as_mut().and_then(Tree::sample);
@@ -151,13 +157,13 @@ fn run(target: Target, period: Duration, shared: &Shared) {
         if tree.is_none() && gpus.is_empty() {
             return;
         }
-        let list_processes = Instant::now() >= processes_due;
-        if list_processes {
-            processes_due += PROCESSES_EVERY;
+        let rare = Instant::now() >= rare_due;
+        if rare {
+            rare_due += RARE_EVERY;
         }
         let ours = tree.as_ref().map(|tree| |pid: u32| tree.contains(pid));
         let ours = ours.as_ref().map(|ours| ours as &dyn Fn(u32) -> bool);
-        let gpus = gpus.iter_mut().map(|gpu| gpu.sample(list_processes, ours)).collect();
+        let gpus = gpus.iter_mut().map(|gpu| gpu.sample(rare, ours)).collect();
         push(shared, Sample { at, tree: tree_sample, gpus });
         due = next_due(due, period);
         sleep_until(due, shared);
