@@ -25,7 +25,7 @@ Afterwards:  . DIR/env.sh        and squeue, sbatch, … talk to this cluster.
 
 Everything is under DIR; /etc is not touched. Works as root and as an ordinary user; several run side by side. By environment:
   DIR=.em/cluster   the folder        NODES=4  CPUS=4  MEM=16384 (MB)  GPUS=2   of virtual nodes; may be more than the machine has
-  PORT=auto         first of NODES + 2 ports on 127.0.0.1
+  PORT=auto         first of NODES + 2 ports on loopback
   ACCT=0            1: accounting too (slurmdbd on a MariaDB of its own; ENFORCE=associations,limits sets AccountingStorageEnforce)
   MINJOBAGE=300     seconds that a finished job stays in the listing
   KILLWAIT=30       seconds between TERM and KILL     MESSAGETIMEOUT=10     EXTRA_CONF=FILE   more lines for slurm.conf
@@ -108,6 +108,7 @@ up() {
   exec 9<"$ROOT/scripts/cluster.sh"
   flock -w 60 9 || true
   choose_ports
+  choose_address
   write_configuration
   [ "$ACCT" = 0 ] || start_slurmdbd
   start_slurmctld
@@ -132,15 +133,17 @@ start_munged() {
 start_slurmctld() {
   [ ! -f "$DIR/log/slurmctld.log" ] || mv "$DIR/log/slurmctld.log" "$DIR/log/slurmctld.log.old"
   daemon slurmctld slurmctld
-  wait_until 15 "slurmctld" answers
+  wait_until 15 "slurmctld" answers_or_died
+  answers || die "slurmctld ended at once"
 }
+answers_or_died() { grep -q 'fatal:' "$DIR/log/slurmctld.log" 2>/dev/null || answers; }
 
 failed() {
   local status=$?
   trap - EXIT
-  exec 9<&- 2>/dev/null || true
+  exec 9<&-
   echo "error: the cluster did not start (exit status $status). What the logs say:" >&2
-  grep -hE 'fatal|error:|Error|ERROR' "$DIR"/log/*.log "$DIR"/log/*.out "$DIR/munge/munged.log" 2>/dev/null | tail -n 12 >&2 || true
+  grep -hE 'fatal|error:|Error|ERROR' "$DIR"/log/*.log "$DIR"/log/*.out "$DIR/munge/munged.log" 2>/dev/null | grep -viE 'pmix' | tail -n 12 >&2 || true
   stop_all
   exit "$status"
 }

@@ -10,7 +10,7 @@ accounting_lines() {
   cat <<LINES
 JobAcctGatherType=jobacct_gather/linux
 AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
+AccountingStorageHost=$ADDRESS
 AccountingStoragePort=$((PORT + 1))
 AccountingStoragePass=socket=$DIR/run/munge.sock
 AccountingStoreFlags=job_comment
@@ -19,16 +19,19 @@ LINES
   [ -z "$ENFORCE" ] || echo "AccountingStorageEnforce=$ENFORCE"
 }
 
-sql() { mariadb --no-defaults --socket="$DIR/run/mysql.sock" -u root -e "$1"; }
+sql() { mariadb --no-defaults --socket="$DIR/mysql/mysql.sock" -u root -e "$1"; }
 
 # A fresh database takes 5 to 10 seconds, a kept one starts at once.
 start_database() {
+  # No password guards the database: nobody else gets into the folder of its socket.
   local data=$DIR/mysql
+  mkdir -p "$data"
+  chmod 700 "$data"
   if [ ! -d "$data/mysql" ]; then
     mariadb-install-db --no-defaults --datadir="$data" --auth-root-authentication-method=normal --skip-test-db --user="$ME" \
       >"$DIR/log/mariadb-install.out" 2>&1 9>&- || die "mariadb-install-db failed"
   fi
-  mariadbd --no-defaults --datadir="$data" --socket="$DIR/run/mysql.sock" --pid-file="$DIR/run/mariadbd.pid" --skip-networking \
+  mariadbd --no-defaults --datadir="$data" --socket="$DIR/mysql/mysql.sock" --pid-file="$DIR/run/mariadbd.pid" --skip-networking \
     --user="$ME" --innodb-buffer-pool-size=128M --innodb-lock-wait-timeout=900 --innodb-flush-log-at-trx-commit=0 --skip-log-bin \
     </dev/null >"$DIR/log/mariadbd.out" 2>&1 &
   disown
@@ -44,8 +47,9 @@ start_slurmdbd() {
 AuthType=auth/munge
 AuthInfo=socket=$DIR/run/munge.sock
 DbdHost=localhost
-DbdAddr=127.0.0.1
+DbdAddr=$ADDRESS
 DbdPort=$((PORT + 1))
+$LISTEN
 SlurmUser=$ME
 LogFile=$DIR/log/slurmdbd.log
 PidFile=$DIR/run/slurmdbd.pid
@@ -57,7 +61,7 @@ StorageLoc=slurm_acct_db
 CommitDelay=0
 CONFIGURATION
   )
-  MYSQL_UNIX_PORT=$DIR/run/mysql.sock daemon slurmdbd slurmdbd
+  MYSQL_UNIX_PORT=$DIR/mysql/mysql.sock daemon slurmdbd slurmdbd
   wait_until 40 slurmdbd sacctmgr -n -i show cluster
   if ! sacctmgr -n show cluster dev format=cluster | grep -q dev; then sacctmgr -i add cluster dev >/dev/null; fi
   if ! sacctmgr -n show account research format=account | grep -q research; then

@@ -20,15 +20,14 @@ write_configuration() {
   printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n' >"$DIR/etc/cgroup.conf"
   cat >"$CONF" <<CONFIGURATION
 ClusterName=dev
-SlurmctldHost=$NODE_HOST(127.0.0.1)
+SlurmctldHost=$NODE_HOST($ADDRESS)
 SlurmctldPort=$PORT
 SlurmUser=$ME
 SlurmdUser=$ME
 AuthType=auth/munge
 AuthInfo=socket=$DIR/run/munge.sock
 CredType=cred/munge
-# Listen on the addresses named here, not on all of the machine's.
-CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+$LISTEN
 StateSaveLocation=$DIR/state
 SlurmctldPidFile=$DIR/run/slurmctld.pid
 SlurmctldLogFile=$DIR/log/slurmctld.log
@@ -63,7 +62,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=10
 $(accounting_lines)
 $([ -z "$EXTRA_CONF" ] || cat "$EXTRA_CONF")
-NodeName=$nodes NodeHostname=$NODE_HOST NodeAddr=127.0.0.1 Port=$ports CPUs=$CPUS Sockets=1 CoresPerSocket=$CPUS ThreadsPerCore=1 RealMemory=$MEM $gres State=UNKNOWN
+NodeName=$nodes NodeHostname=$NODE_HOST NodeAddr=$ADDRESS Port=$ports CPUs=$CPUS Sockets=1 CoresPerSocket=$CPUS ThreadsPerCore=1 RealMemory=$MEM $gres State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=10 PriorityTier=10
 $gpu_partition
 PartitionName=short Nodes=ALL MaxTime=1 DefaultTime=1 PriorityTier=10

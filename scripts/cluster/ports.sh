@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Ports of a cluster: PORT slurmctld, PORT+1 slurmdbd, PORT+2 and on the slurmds. All on 127.0.0.1.
+# Where a cluster listens: PORT slurmctld, PORT+1 slurmdbd, PORT+2 and on the slurmds, on loopback.
 
 # Sets PORT. `auto`: a free range below those that the system hands out by itself.
 choose_ports() {
@@ -29,4 +29,16 @@ first_busy() {
       return
     fi
   done
+}
+
+# Sets ADDRESS, and LISTEN for slurm.conf. Slurm's daemons listen on all addresses, or (NoInAddrAny) on the one that the name of
+# this host stands for: Debian writes 127.0.1.1 or 127.0.0.1 for it into /etc/hosts, other systems often a real address.
+choose_address() {
+  ADDRESS=$(getent ahostsv4 "$(uname -n)" | awk 'NR == 1 { print $1 }') || ADDRESS=unknown
+  LISTEN=CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+  if [[ $ADDRESS != 127.* ]]; then
+    say "the name of this host, $(uname -n), is no loopback address here: Slurm listens on all addresses (munge's key guards it)"
+    ADDRESS=127.0.0.1
+    LISTEN=
+  fi
 }

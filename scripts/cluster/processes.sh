@@ -61,17 +61,16 @@ end() {
 stop_all() {
   [ -d "$DIR/run" ] || return 0
   cancel_jobs
-  local name pid running=()
+  end_left_over_jobs
+  local name pid
   for name in $(daemons); do
     if pid=$(pid_of "$name"); then
-      running+=("$pid")
       # The nodes end together.
       if [[ $name == slurmd.* ]]; then end "$pid" 5 & else wait && end "$pid" 10; fi
     fi
     rm -f "$DIR/run/$name.pid"
   done
   wait
-  end_left_over_jobs
   rm -f "$DIR"/run/*.sock "$DIR"/run/*.sock.lock
 }
 
