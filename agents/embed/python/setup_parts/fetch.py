@@ -30,7 +30,16 @@ def command(arguments: Sequence[str], cure: str, env: Optional[dict[str, str]] =
     """Runs a program and returns its standard output. Its own words are shown only when it fails, with `cure`."""
     full = {**os.environ, **(env or {})}
     try:
-        done = subprocess.run(list(arguments), env=full, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            list(arguments),
+            env=full,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            # The store's lock is the one descriptor that children inherit.
+            close_fds=False,
+        )
     except FileNotFoundError as error:
         raise SetupError(f"`{arguments[0]}` was not found; {cure}") from error
     if done.returncode != 0:

@@ -38,7 +38,8 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One setup at a time; a second one waits. The lock goes with the process, whatever ends it."""
+        """One setup at a time; a second one waits. The programs that we start hold the lock too: should we be killed, the next
+        setup waits for what is still running."""
         self.root.mkdir(parents=True, exist_ok=True)
         with open(self.root / ".setup.lock", "a+", encoding="utf-8") as lock:
             try:
@@ -47,9 +48,12 @@ class Store:
                 lock.seek(0)
                 print(f"[setup] waiting for another setup of {self.root} (process {lock.read().strip() or 'unknown'}) …", flush=True)
                 fcntl.flock(lock, fcntl.LOCK_EX)
+            os.set_inheritable(lock.fileno(), True)
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
+            for stale in self.root.glob("tmp/part-*"):
+                shutil.rmtree(stale, ignore_errors=True)
             yield
 
     def manifest(self, kind: str, key: str) -> Path:
@@ -82,7 +86,7 @@ class Store:
         """A folder on the store's own file system, so that what is made in it can be renamed into place."""
         parent = self.root / "tmp"
         parent.mkdir(exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix="part-", dir=parent))
         try:
             yield folder
         finally:
