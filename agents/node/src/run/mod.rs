@@ -57,6 +57,10 @@ const EXIT_LOST: u8 = 74;
 const EXIT_NOT_OURS: u8 = 75;
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing was lost (worked to the end, or stopped); 1 it could not begin; 70 it had to be cut off; \
+74 something is neither delivered nor in the spool; 75 the attempt belongs to another agent."
+)]
 pub(crate) struct RunArgs {
     /// The job's plan.json; its folder is the job directory.
     #[arg(long, value_name = "FILE")]

@@ -47,6 +47,7 @@ fn two_trials_on_ort_arrive_with_vectors_samples_and_a_farewell() {
         let service = measurement.service.as_ref().expect("a service report");
         assert_eq!(service.kind, "ort");
         let series = measurement.series.as_ref().expect("a series");
+        assert_eq!(series.origin, load.window_started_at);
         let window_ms = (load.window_s * 1e3) as i64;
         assert!(series.t_ms.iter().all(|t| (0..=window_ms).contains(t)), "cut to the window: {:?}", series.t_ms);
         assert!(series.t_ms.len() >= 10, "10 Hz over {window_ms} ms: {}", series.t_ms.len());
