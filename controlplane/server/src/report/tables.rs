@@ -4,7 +4,6 @@ use em_api::measurement::{Outcome, Resource};
 use em_api::results::{Cell, ComparisonVerdict, Estimate, ParityVerdict, Percentile, Results, Verdict};
 use em_api::spec::LoadLevel;
 
-use super::minute;
 use crate::results::{ResultsInput, load_levels, words};
 
 #[derive(Clone, Debug, Default)]
@@ -72,10 +71,18 @@ impl Table {
         Field { minor: interval, note, ..plain(words::number(estimate.mean)) }
     }
 
-    fn percentile(&mut self, percentile: &Percentile) -> Field {
+    /// Cells with few requests share one footnote for each percentile.
+    fn percentile(&mut self, percentile: &Percentile, p: f64, samples: u64) -> Field {
         match percentile.value {
             Some(value) => plain(words::number(value)),
-            None => self.missing(percentile.withheld.as_deref().unwrap_or("not measured")),
+            None if samples == 0 => self.missing("no valid trial"),
+            None => {
+                let needed = em_stats::percentile::least_samples(p, em_stats::percentile::CONFIDENCE);
+                self.missing(&format!(
+                    "fewer than {needed} requests in valid trials: they cannot carry a p{:.0} (early-stopping bound of MLPerf Inference, 99 % confidence)",
+                    p * 100.0
+                ))
+            }
         }
     }
 }
@@ -104,10 +111,11 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
         row.push(plain(cell.backend.clone()));
         row.push(table.estimate(cell.texts_per_second));
         row.push(table.number(cell.requests_per_second.map(|rate| rate.mean), "no valid trial", words::number));
-        for percentile in [&cell.latency_ms.p50, &cell.latency_ms.p95, &cell.latency_ms.p99] {
-            row.push(table.percentile(percentile));
+        let latency = &cell.latency_ms;
+        for (percentile, p) in [(&latency.p50, 0.50), (&latency.p95, 0.95), (&latency.p99, 0.99)] {
+            row.push(table.percentile(percentile, p, latency.samples));
         }
-        row.push(table.number(cell.success_rate, "no request was sent", words::percent));
+        row.push(table.number(cell.success_rate, "no request was sent", words::success));
         let no_samples = if cell.repetitions == 0 { "no valid trial" } else { "the node had no such samples" };
         let used = &cell.resources;
         if gpu {
@@ -134,7 +142,7 @@ fn repetitions(cell: &Cell) -> Field {
     let others = [(cell.invalid, "invalid"), (cell.inconclusive, "inconclusive"), (cell.failed, "failed")];
     let told: Vec<String> = others.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     let tone = if told.is_empty() { Tone::Plain } else { Tone::Doubtful };
-    Field { minor: (!told.is_empty()).then(|| told.join(", ")), ..toned(cell.repetitions.to_string(), tone) }
+    Field { minor: (!told.is_empty()).then(|| format!("({})", told.join(", "))), ..toned(cell.repetitions.to_string(), tone) }
 }
 
 /// One row a pair of backends and point of the matrix.
@@ -220,7 +228,7 @@ pub(super) fn parity(results: &Results) -> Table {
 /// Every trial in the order of execution, failed and interrupted ones too.
 pub(super) fn trials(input: &ResultsInput, results: &Results) -> Table {
     let mut table = Table::new(&[
-        ("Start", false),
+        ("Start, UTC", false),
         ("Backend", false),
         ("Batch", true),
         ("Load", false),
@@ -242,7 +250,7 @@ pub(super) fn trials(input: &ResultsInput, results: &Results) -> Table {
             other => other.to_string(),
         };
         let mut row = vec![
-            plain(minute(one.started_at)),
+            plain(one.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string()),
             plain(one.backend.clone()),
             plain(one.batch_size.to_string()),
             plain(load),

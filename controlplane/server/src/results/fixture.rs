@@ -70,9 +70,7 @@ pub(crate) fn trial(backend: &str, batch_size: u32, repetition: u32, requests: u
         repetition,
         started_at,
         finished_at: started_at,
-        outcome: Outcome::Measured {
-            load: Box::new(load_report(batch_size, 10.0, &[requests / 10; 10], &latency, started_at)),
-        },
+        outcome: Outcome::Measured { load: Box::new(load_report(batch_size, 10.0, &[requests / 10; 10], &latency, started_at)) },
         service: Some(service()),
         series: None,
         environment: Environment {

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use em_api::measurement::Outcome;
 use em_api::results::{Cell, Parity, ParityVerdict, Verdict};
 use em_api::spec::LoadLevel;
+use em_stats::paired::LEAST_BLOCKS;
 
 use super::trials::Trial;
 use super::verdict::{POWER_CAP, own_cores, share_with_reason};
 use super::{ResultsInput, expected_trials, words};
 
+/// A generator that takes less of the cores that it shares with the services hardly slows them.
+const HARDLY_SHARED: f64 = 0.05;
 /// Below this share of the offered rate an open loop has outrun the backend.
 const KEPT_UP: f64 = 0.95;
 
@@ -86,11 +89,10 @@ fn not_counted(trials: &[Trial<'_>]) -> Vec<String> {
 }
 
 fn few_repetitions(cells: &[Cell]) -> Option<String> {
-    let measured = cells.iter().filter(|cell| cell.repetitions > 0);
-    let few = measured.clone().filter(|cell| cell.repetitions < 3).count();
-    let all = measured.count();
-    (few > 0)
-        .then(|| format!("{few} of {} measured have fewer than 3 valid repetitions: no verdict there", words::count(all, "cell")))
+    let measured: Vec<u32> = cells.iter().map(|cell| cell.repetitions).filter(|repetitions| *repetitions > 0).collect();
+    let few = measured.iter().filter(|repetitions| **repetitions < LEAST_BLOCKS).count();
+    let all = measured.len();
+    (few > 0).then(|| format!("{few} of {all} measured cells have fewer than {LEAST_BLOCKS} valid repetitions: no verdict there"))
 }
 
 fn overrun(input: &ResultsInput, cells: &[Cell]) -> Vec<String> {
@@ -134,7 +136,7 @@ fn machine(trials: &[Trial<'_>]) -> Vec<String> {
         .filter(|(of, load)| of.environment.cores_allowed > 0 && load.window_s > 0.0)
         .map(|(of, load)| (of.environment.cores_allowed, share(of.environment.cores_allowed, load.generator.cpu_s, load.window_s)))
         .max_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((cores, used)) = used {
+    if let Some((cores, used)) = used.filter(|(_, used)| *used >= HARDLY_SHARED) {
         let text = words::count(cores as usize, "core");
         warnings.push(format!("The load generator shared {text} with the services and used up to {} of them: rates would be higher with cores of its own", words::percent(used)));
     }

@@ -35,7 +35,7 @@ fn ratio_decimals(value: f64, half_width: Option<f64>) -> usize {
 pub(crate) fn millis(value: f64) -> String {
     match value {
         v if v >= 10_000.0 => format!("{:.1} s", v / 1_000.0),
-        v if v >= 9.95 => format!("{v:.0} ms"),
+        v if v >= 9.95 => format!("{} ms", thousands(v)),
         v if v >= 0.995 => format!("{v:.1} ms"),
         v => format!("{v:.2} ms"),
     }
@@ -76,11 +76,12 @@ pub(crate) fn bytes(value: f64) -> String {
 }
 
 pub(crate) fn percent(ratio: f64) -> String {
-    if (0.0..0.995).contains(&ratio) || ratio >= 0.99995 {
-        format!("{:.0} %", ratio * 100.0)
-    } else {
-        format!("{:.2} %", ratio * 100.0)
-    }
+    format!("{:.0} %", ratio * 100.0)
+}
+
+/// A success rate: `100 %` only when nothing failed.
+pub(crate) fn success(ratio: f64) -> String {
+    if ratio >= 1.0 { "100 %".to_owned() } else { format!("{:.2} %", (ratio * 10_000.0).floor() / 100.0) }
 }
 
 /// `batch 32`; with several load levels, or an open loop, `batch 32, concurrency 10`.
@@ -105,11 +106,11 @@ mod tests {
         assert_eq!(ratio_with_interval(&estimate(1.041, 1.02, 1.063)), "1.04× [1.02, 1.06]");
         assert_eq!(ratio_with_interval(&estimate(12.2, 9.0, 16.5)), "12× [9, 16]");
         assert_eq!(ratio_with_interval(&Estimate { mean: 2.31, low: None, high: None, n: 1 }), "2.3×");
-        let milliseconds: Vec<String> = [0.412, 4.12, 9.96, 41.2, 12_345.0].into_iter().map(millis).collect();
-        assert_eq!(milliseconds, ["0.41 ms", "4.1 ms", "10 ms", "41 ms", "12.3 s"]);
+        let milliseconds: Vec<String> = [0.412, 4.12, 9.96, 41.2, 1_529.0, 12_345.0].into_iter().map(millis).collect();
+        assert_eq!(milliseconds, ["0.41 ms", "4.1 ms", "10 ms", "41 ms", "1,529 ms", "12.3 s"]);
         let numbers: Vec<String> = [0.5, 9.9, 43.14, 99.96, 12_345.4, 1_234_567.0].into_iter().map(number).collect();
         assert_eq!(numbers, ["0.50", "9.90", "43.1", "100", "12,345", "1,234,567"]);
-        assert_eq!([percent(0.5), percent(0.9981), percent(1.0)], ["50 %", "99.81 %", "100 %"]);
+        assert_eq!([percent(0.5), success(0.99999), success(0.9885), success(1.0)], ["50 %", "99.99 %", "98.85 %", "100 %"]);
         assert_eq!([bytes(5.4e8), bytes(3.65e9)], ["515 MiB", "3.4 GiB"]);
     }
 }

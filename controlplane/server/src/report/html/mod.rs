@@ -44,7 +44,7 @@ fn compose(out: &mut String, input: &ResultsInput, results: &Results) -> std::fm
     facts_list(out, "What was asked", &facts::question(input))?;
     facts_list(out, "Environment", &facts::environment(input))?;
     section(out, "Trials", "All of them, in the order of execution.", &tables::trials(input, results))?;
-    writeln!(out, "<section><h2>Method</h2>\n<ul class=\"method\">")?;
+    writeln!(out, "<section id=\"method\"><h2>Method</h2>\n<ul class=\"method\">")?;
     facts::METHOD.iter().try_for_each(|line| writeln!(out, "<li>{}</li>", xml(line)))?;
     writeln!(out, "</ul></section>\n<footer>{}</footer>\n</main>\n</body>\n</html>", xml(&facts::provenance(input, results)))
 }
@@ -85,7 +85,7 @@ fn plot(out: &mut String, input: &ResultsInput, results: &Results, which: Plot) 
 }
 
 fn section(out: &mut String, name: &str, about: &str, table: &Table) -> std::fmt::Result {
-    writeln!(out, "<section><h2>{}</h2><p class=\"muted\">{}</p>", xml(name), xml(about))?;
+    writeln!(out, "<section id=\"{}\"><h2>{}</h2><p class=\"muted\">{}</p>", name.to_lowercase(), xml(name), xml(about))?;
     if table.rows.is_empty() {
         return writeln!(out, "<p>None yet.</p></section>");
     }
@@ -129,7 +129,7 @@ fn field(field: &Field, table: &Table) -> String {
 }
 
 fn facts_list(out: &mut String, name: &str, facts: &[Fact]) -> std::fmt::Result {
-    writeln!(out, "<section><h2>{}</h2>", xml(name))?;
+    writeln!(out, "<section id=\"{}\"><h2>{}</h2>", name.to_lowercase().replace(' ', "-"), xml(name))?;
     if facts.is_empty() {
         return writeln!(out, "<p>None yet.</p></section>");
     }

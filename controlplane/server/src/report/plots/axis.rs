@@ -43,6 +43,11 @@ impl Linear {
         Self { end: (most / step).ceil() * step, step }
     }
 
+    /// Percent, to 100.
+    pub(crate) fn percent() -> Self {
+        Self { end: 100.0, step: 25.0 }
+    }
+
     pub(crate) fn ticks(&self) -> Vec<(f64, String)> {
         let count = (self.end / self.step).round() as usize;
         (0..=count).map(|tick| tick as f64 * self.step).map(|value| (value, tick_label(value, self.step))).collect()
@@ -97,7 +102,7 @@ impl Logarithmic {
 
 /// Horizontal grid, tick labels left of it, and the axis' name with its unit above: no turned text.
 pub(crate) fn vertical(scene: &mut Scene, panel: &Panel, axis: &Linear, name: &str) {
-    scene.bold((panel.left, panel.top - 14.0), 14.0, Anchor::Start, Paint::Ink, name);
+    scene.bold((panel.left, panel.top - 20.0), 14.0, Anchor::Start, Paint::Ink, name);
     for (value, label) in axis.ticks() {
         let y = panel.bottom() - axis.place(value) * panel.height;
         let (paint, width) = if value == 0.0 { (Paint::Muted, 1.5) } else { (Paint::Grid, 1.0) };

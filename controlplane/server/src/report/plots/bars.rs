@@ -28,7 +28,7 @@ pub(crate) fn throughput(sheet: &Sheet<'_>) -> super::scene::Scene {
         sheet.nothing(&mut scene, &area, "No valid trial has been measured yet");
         return scene;
     }
-    grouped(&mut scene, &area, sheet, "Throughput (texts per second)", &bar);
+    grouped(&mut scene, &area, sheet, "Throughput (texts per second)", Scale::Values, &bar);
     scene
 }
 
@@ -43,28 +43,53 @@ pub(crate) fn latency(sheet: &Sheet<'_>) -> super::scene::Scene {
         sheet.nothing(&mut scene, &area, "No valid trial has been measured yet");
         return scene;
     }
-    // The highest percentile that all measured cells carry, but at least the p95 with its gaps.
-    let carried = |of: fn(&Cell) -> &Percentile| {
-        sheet.results.cells.iter().filter(|cell| cell.repetitions > 0).all(|cell| of(cell).value.is_some())
-    };
     let panels = side_by_side(&area, 2);
-    grouped(&mut scene, &panels[0], sheet, "Median, p50 (milliseconds)", &p50);
-    if carried(|cell| &cell.latency_ms.p99) || !carried(|cell| &cell.latency_ms.p95) {
-        grouped(&mut scene, &panels[1], sheet, "Tail, p99 (milliseconds)", &|cell: &Cell| of(&cell.latency_ms.p99));
-        note(&mut scene, "— : no valid trial, or too few requests to carry this percentile");
-    } else {
-        grouped(&mut scene, &panels[1], sheet, "Tail, p95 (milliseconds)", &|cell: &Cell| of(&cell.latency_ms.p95));
-        note(&mut scene, "p95 is shown because some cells have too few requests to carry a p99; — : no valid trial");
+    grouped(&mut scene, &panels[0], sheet, "Median, p50 (milliseconds)", Scale::Values, &p50);
+    let tail = tail(&sheet.results.cells);
+    let name = format!("Tail, {} (milliseconds)", tail.name);
+    grouped(&mut scene, &panels[1], sheet, &name, Scale::Values, &|cell| of((tail.of)(cell)));
+    match tail.name {
+        "p99" if sheet.results.cells.iter().all(|cell| cell.repetitions > 0) => {}
+        "p99" => note(&mut scene, "— : no valid trial"),
+        name => note(
+            &mut scene,
+            &format!("{name} is shown because some cells have too few requests to carry a higher one; — : none at all"),
+        ),
     }
     scene
+}
+
+/// A percentile by name.
+pub(crate) struct Tail {
+    pub(crate) name: &'static str,
+    pub(crate) of: fn(&Cell) -> &Percentile,
+}
+
+/// The highest percentile that every cell with a valid trial carries, but the p90 at least.
+pub(crate) fn tail(cells: &[Cell]) -> Tail {
+    let choices = [
+        Tail { name: "p99", of: |cell| &cell.latency_ms.p99 },
+        Tail { name: "p95", of: |cell| &cell.latency_ms.p95 },
+        Tail { name: "p90", of: |cell| &cell.latency_ms.p90 },
+    ];
+    let carried = |tail: &Tail| cells.iter().filter(|cell| cell.repetitions > 0).all(|cell| (tail.of)(cell).value.is_some());
+    let place = choices.iter().position(carried).unwrap_or(choices.len() - 1);
+    choices.into_iter().nth(place).expect("one of the three places")
 }
 
 fn any(sheet: &Sheet<'_>, bar: &dyn Fn(&Cell) -> Bar) -> bool {
     sheet.results.cells.iter().any(|cell| bar(cell).value.is_some())
 }
 
+/// Where a panel's value axis ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    Values,
+    Percent,
+}
+
 /// One panel of grouped bars with its axes.
-pub(crate) fn grouped(scene: &mut Scene, panel: &Panel, sheet: &Sheet<'_>, name: &str, bar: &dyn Fn(&Cell) -> Bar) {
+pub(crate) fn grouped(scene: &mut Scene, panel: &Panel, sheet: &Sheet<'_>, name: &str, scale: Scale, bar: &dyn Fn(&Cell) -> Bar) {
     let groups: Vec<(String, Vec<Bar>)> = sheet
         .groups()
         .into_iter()
@@ -72,7 +97,7 @@ pub(crate) fn grouped(scene: &mut Scene, panel: &Panel, sheet: &Sheet<'_>, name:
         .collect();
     let all = || groups.iter().flat_map(|(_, bars)| bars);
     let most = all().filter_map(|bar| bar.high.or(bar.value)).fold(0.0, f64::max);
-    let axis = Linear::up_to(most, 0.06);
+    let axis = if scale == Scale::Percent { Linear::percent() } else { Linear::up_to(most, 0.06) };
     axis::vertical(scene, panel, &axis, name);
     let slot = panel.width / groups.len().max(1) as f64;
     let width = (slot * 0.8 / sheet.backends().len().max(1) as f64).min(110.0);

@@ -28,6 +28,8 @@ pub(crate) fn write(scene: &Scene) -> anyhow::Result<Vec<u8>> {
     let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Default);
+    encoder.set_filter(png::FilterType::Up);
     encoder.add_text_chunk("Title".to_owned(), latin(&scene.title)).context("naming the PNG")?;
     let mut writer = encoder.write_header().context("beginning the PNG")?;
     writer.write_image_data(&pixels).context("writing the PNG")?;
@@ -45,6 +47,8 @@ type Drawn<'a> = Result<(), DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBa
 
 fn draw<'a>(area: &Sheet<'a>, shape: &Shape) -> Drawn<'a> {
     match shape {
+        // The sheet is white from the start.
+        Shape::Rect { paint: Paint::Paper, .. } => Ok(()),
         Shape::Rect { x, y, width, height, paint, opacity } => {
             let (from, to) = (point(*x, *y), point(x + width, y + height));
             area.draw(&Rectangle::new([from, to], color(*paint).mix(*opacity).filled()))

@@ -24,7 +24,7 @@ pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
     let (columns, rows) = (shown.min(COLUMNS), shown.div_ceil(COLUMNS));
     for (place, (label, cells)) in groups.iter().take(MOST_PANELS).enumerate() {
         let panel = tile(&area, (columns, rows), (place % COLUMNS, place / COLUMNS));
-        scene.bold((panel.left, panel.top - 14.0), 14.0, Anchor::Start, Paint::Ink, format!("Batch size {label}"));
+        scene.bold((panel.left, panel.top - 20.0), 14.0, Anchor::Start, Paint::Ink, format!("Batch size {label}"));
         for percent in [0, 25, 50, 75, 100] {
             let y = panel.bottom() - f64::from(percent) / 100.0 * panel.height;
             scene.line(vec![(panel.left, y), (panel.right(), y)], Paint::Grid, 1.0);
@@ -41,8 +41,7 @@ pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
             if points.is_empty() {
                 continue;
             }
-            let marks: Vec<(f64, f64)> =
-                [points.len() / 4, points.len() / 2, points.len() * 3 / 4].iter().map(|at| points[*at]).collect();
+            let marks: Vec<(f64, f64)> = (1..=3).map(|quarter| points[(points.len() * quarter / 4).saturating_sub(1)]).collect();
             scene.line(points, Paint::Series(backend), 2.2);
             marks.into_iter().for_each(|at| scene.mark(at, 4.0, Paint::Series(backend)));
         }

@@ -1,10 +1,9 @@
 //! Throughput against latency: what one costs in the other. The dashed line joins the cells that no other beats in both.
 
-use em_api::results::{Cell, Percentile};
-
 use super::axis::{self, Linear, Panel};
+use super::bars::tail;
 use super::scene::{Anchor, Paint, Scene, text_width};
-use super::sheet::Sheet;
+use super::sheet::{Sheet, note};
 
 struct Point {
     backend: usize,
@@ -16,11 +15,11 @@ struct Point {
 pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
     let (mut scene, area) =
         sheet.begin("Throughput against latency", "each mark is a cell, numbers are batch sizes; right and down is better");
-    let (name, of) = percentile(&sheet.results.cells);
+    let tail = tail(&sheet.results.cells);
     let mut points = Vec::new();
     for (label, cells) in sheet.groups() {
         for (backend, cell) in cells.iter().enumerate() {
-            let value = cell.and_then(|cell| Some((cell.texts_per_second?.mean, of(cell).value?)));
+            let value = cell.and_then(|cell| Some((cell.texts_per_second?.mean, (tail.of)(cell).value?)));
             points.extend(value.map(|(x, y)| Point { backend, label: label.clone(), x, y }));
         }
     }
@@ -30,7 +29,7 @@ pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
     }
     let x_axis = Linear::up_to(points.iter().map(|point| point.x).fold(0.0, f64::max), 0.08);
     let y_axis = Linear::up_to(points.iter().map(|point| point.y).fold(0.0, f64::max), 0.08);
-    axis::vertical(&mut scene, &area, &y_axis, name);
+    axis::vertical(&mut scene, &area, &y_axis, &format!("Latency, {} (milliseconds)", tail.name));
     let ticks: Vec<(f64, String)> = x_axis.ticks().into_iter().map(|(value, label)| (x_axis.place(value), label)).collect();
     axis::horizontal(&mut scene, &area, &ticks, "throughput (texts per second)");
     let at = |point: &Point| (area.left + x_axis.place(point.x) * area.width, area.bottom() - y_axis.place(point.y) * area.height);
@@ -40,23 +39,9 @@ pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
         scene.line(own.clone(), Paint::Series(backend), 1.2);
         own.into_iter().for_each(|at| scene.mark(at, 7.0, Paint::Series(backend)));
     }
+    note(&mut scene, "dashed: the cells that no other beats in both; a cell without the percentile is left out");
     labels(&mut scene, &area, &points.iter().map(|point| (at(point), point.label.as_str())).collect::<Vec<_>>());
     scene
-}
-
-/// A percentile by the name of its axis.
-type Choice = (&'static str, fn(&Cell) -> &Percentile);
-
-/// The highest percentile that every measured cell carries.
-fn percentile(cells: &[Cell]) -> Choice {
-    let choices: [Choice; 3] = [
-        ("Latency, p99 (milliseconds)", |cell| &cell.latency_ms.p99),
-        ("Latency, p95 (milliseconds; too few requests for p99)", |cell| &cell.latency_ms.p95),
-        ("Latency, p50 (milliseconds; too few requests for p95)", |cell| &cell.latency_ms.p50),
-    ];
-    let carried =
-        |of: fn(&Cell) -> &Percentile| cells.iter().filter(|cell| cell.repetitions > 0).all(|cell| of(cell).value.is_some());
-    choices.into_iter().find(|(_, of)| carried(*of)).unwrap_or(choices[2])
 }
 
 /// Points that no other beats in both directions, by throughput.

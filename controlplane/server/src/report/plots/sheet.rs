@@ -67,7 +67,7 @@ impl<'a> Sheet<'a> {
         let footer =
             format!("{} · Embedding Meter {} · measurements {sha}", self.input.experiment.metadata.name, self.results.code_version);
         scene.text((WIDTH - MARGIN, HEIGHT - 14.0), 11.0, Anchor::End, Paint::Muted, footer);
-        let top = legend_end + 44.0;
+        let top = legend_end + 54.0;
         (scene, Panel { left: MARGIN + TICKS, top, width: WIDTH - 2.0 * MARGIN - TICKS, height: HEIGHT - 92.0 - top })
     }
 
