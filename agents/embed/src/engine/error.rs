@@ -66,8 +66,13 @@ pub enum EmbedError {
     Full { waiting: usize, limit: usize },
     #[error("the service is stopping")]
     Closed,
-    #[error("token id {id} of list {list} is outside the vocabulary of {vocab_size}")]
-    TokenId { list: usize, id: u32, vocab_size: usize },
+    #[error("token id {id} is outside the vocabulary of {vocab_size}")]
+    TokenId {
+        /// Which of the lists.
+        list: usize,
+        id: u32,
+        vocab_size: usize,
+    },
     #[error("splitting a text into tokens")]
     Tokenise(#[source] Arc<dyn std::error::Error + Send + Sync>),
     #[error("computing a batch")]

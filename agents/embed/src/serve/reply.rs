@@ -70,7 +70,11 @@ impl From<EmbedError> for Refusal {
             EmbedError::TokenId { list, .. } => (StatusCode::BAD_REQUEST, "invalid_value", Some(format!("input[{list}]"))),
             EmbedError::Tokenise(_) | EmbedError::Batch(_) => (StatusCode::INTERNAL_SERVER_ERROR, "embedding_failed", None),
         };
-        Self { status, message: error.to_string(), param, code }
+        let message = match &param {
+            Some(param) => format!("{param}: {error}"),
+            None => error.to_string(),
+        };
+        Self { status, message, param, code }
     }
 }
 
