@@ -5,6 +5,7 @@
 pub mod admit;
 pub mod config;
 pub mod http;
+pub mod job;
 pub mod metrics;
 pub mod reconcile;
 pub mod report;

@@ -1,1 +1,10 @@
-//! placeholder
+//! Settings: flags, `EM_…` variables and the TOML file, in this order of strength, resolved into complete [`Settings`].
+
+mod args;
+mod file;
+mod resolve;
+mod state_dir;
+
+pub use args::{Args, Command, LogFormat, SchedulerKind, ServeArgs};
+pub use resolve::{ConfigError, Settings, resolve};
+pub use state_dir::{ADMIN_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, StateDir, StateDirError};

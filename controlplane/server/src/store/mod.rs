@@ -1,1 +1,208 @@
-//! placeholder
+//! The database: what was posted, what was decided, what was handed in. Functions here take what was parsed already, do one
+//! transaction each, and know nothing of HTTP or Slurm. A change is announced only after its commit.
+
+pub mod access;
+pub mod attempts;
+mod changes;
+pub mod claims;
+mod codec;
+pub mod counted;
+mod dialect;
+pub mod events;
+pub mod experiments;
+pub mod handed_in;
+pub mod records;
+pub mod status;
+pub mod telemetry;
+pub mod transitions;
+pub mod trials;
+pub mod watch;
+pub mod world;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use em_api::ExperimentUid;
+use rand::Rng;
+use sqlx::AnyPool;
+use sqlx::{Any, Transaction};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, watch as signal};
+
+pub use codec::now;
+use dialect::Dialect;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// Somebody else changed the row since it was read: look again.
+    #[error("the {0} was changed by somebody else in between")]
+    Stale(&'static str),
+    #[error("an experiment named {} exists with another spec", .0.metadata.name)]
+    NameTaken(Box<em_api::experiment::Experiment>),
+    #[error("experiment {0} is being deleted")]
+    BeingDeleted(String),
+    #[error("experiment {name} has ended ({phase})")]
+    AlreadyEnded { name: String, phase: &'static str },
+    #[error("using the database")]
+    Database(#[from] sqlx::Error),
+    #[error("applying the database's migrations")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A stored text that this version cannot read.
+    #[error("column {column} of the database holds something unreadable")]
+    Corrupt {
+        column: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the database address `{0}` is not understood; write sqlite:///path/to/em.db or postgres://…")]
+    Address(String),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Cheap to clone; all clones are one store.
+#[derive(Clone)]
+pub struct Store {
+    pool: AnyPool,
+    dialect: Dialect,
+    /// SQLite has one writer: waiting here is fair, waiting in SQLite is not.
+    writer: Arc<Mutex<()>>,
+    signals: Arc<Signals>,
+    server8: Arc<str>,
+    commit_seconds: prometheus::Histogram,
+}
+
+struct Signals {
+    /// The newest committed resource version, for watchers.
+    version: signal::Sender<i64>,
+    /// Something for the reconciler. Carries no news: the reconciler looks at everything.
+    wake: Notify,
+}
+
+impl Store {
+    /// Opens (and makes, for SQLite) the database at `url` and brings it to this version's shape.
+    pub async fn open(url: &str, commit_seconds: prometheus::Histogram) -> Result<Self> {
+        let (pool, dialect) = dialect::connect(url).await?;
+        sqlx::migrate!("../../migrations").run(&pool).await?;
+        let server8 = server8(&pool).await?;
+        let version: i64 =
+            sqlx::query_scalar("SELECT value FROM counters WHERE name = 'resource_version'").fetch_one(&pool).await?;
+        let signals = Arc::new(Signals { version: signal::Sender::new(version), wake: Notify::new() });
+        Ok(Self { pool, dialect, writer: Arc::default(), signals, server8: server8.into(), commit_seconds })
+    }
+
+    /// The address of the SQLite database in a state directory.
+    pub fn sqlite_url(state_dir: &Path) -> String {
+        dialect::sqlite_url(&state_dir.join("em.db"))
+    }
+
+    /// Eight lower-case letters and digits, made once per database: part of each job's name.
+    pub fn server8(&self) -> &str {
+        &self.server8
+    }
+
+    /// Resolves when there may be something for the reconciler. A call made before the wake-up is not lost.
+    pub async fn woken(&self) {
+        self.signals.wake.notified().await;
+    }
+
+    pub fn wake(&self) {
+        self.signals.wake.notify_one();
+    }
+
+    /// The newest resource version; changes are seen through the receiver.
+    pub fn versions(&self) -> signal::Receiver<i64> {
+        self.signals.version.subscribe()
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections; the write-ahead log is merged.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn write(&self) -> Result<Write> {
+        let guard = self.writer.clone().lock_owned().await;
+        let tx = match self.dialect.begin() {
+            Some(statement) => self.pool.begin_with(statement).await?,
+            None => self.pool.begin().await?,
+        };
+        Ok(Write { tx, _guard: guard, version: None, wake: false })
+    }
+
+    async fn commit(&self, write: Write) -> Result<()> {
+        let timer = self.commit_seconds.start_timer();
+        write.tx.commit().await?;
+        timer.observe_duration();
+        if let Some(version) = write.version {
+            self.signals.version.send_if_modified(|seen| {
+                let newer = version > *seen;
+                *seen = version.max(*seen);
+                newer
+            });
+        }
+        if write.wake {
+            self.wake();
+        }
+        Ok(())
+    }
+}
+
+/// One write transaction.
+struct Write {
+    tx: Transaction<'static, Any>,
+    _guard: OwnedMutexGuard<()>,
+    version: Option<i64>,
+    /// Whether the reconciler shall look after the commit.
+    wake: bool,
+}
+
+impl Write {
+    /// The resource version of everything that this transaction changes. Taking it locks the counter, so versions are
+    /// committed in their order.
+    async fn version(&mut self) -> Result<i64> {
+        if let Some(version) = self.version {
+            return Ok(version);
+        }
+        let version: i64 =
+            sqlx::query_scalar("UPDATE counters SET value = value + 1 WHERE name = 'resource_version' RETURNING value")
+                .fetch_one(&mut *self.tx)
+                .await?;
+        self.version = Some(version);
+        Ok(version)
+    }
+
+    /// Makes the experiment visibly newer, for watchers.
+    async fn touch(&mut self, uid: ExperimentUid) -> Result<()> {
+        let version = self.version().await?;
+        sqlx::query("UPDATE experiments SET resource_version = $1 WHERE uid = $2")
+            .bind(version)
+            .bind(uid.to_string())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn server8(pool: &AnyPool) -> Result<String> {
+    let fresh = random_lowercase(8);
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('server8', $1) ON CONFLICT (name) DO NOTHING")
+        .bind(fresh)
+        .execute(pool)
+        .await?;
+    Ok(sqlx::query_scalar("SELECT value FROM meta WHERE name = 'server8'").fetch_one(pool).await?)
+}
+
+fn random_lowercase(length: usize) -> String {
+    let mut rng = rand::rng();
+    (0..length).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[rng.random_range(0..36)])).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

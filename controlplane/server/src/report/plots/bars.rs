@@ -4,7 +4,7 @@ use em_api::results::{Cell, Percentile};
 
 use super::axis::{self, Linear, Panel};
 use super::scene::{Anchor, Paint, Scene, text_width};
-use super::sheet::{Sheet, note, side_by_side};
+use super::sheet::{Group, Sheet, note, side_by_side};
 use crate::results::words;
 
 const LABEL_SIZE: f64 = 12.0;
@@ -90,12 +90,10 @@ pub(crate) enum Scale {
 
 /// One panel of grouped bars with its axes.
 pub(crate) fn grouped(scene: &mut Scene, panel: &Panel, sheet: &Sheet<'_>, name: &str, scale: Scale, bar: &dyn Fn(&Cell) -> Bar) {
-    let groups: Vec<(String, Vec<Bar>)> = sheet
-        .groups()
-        .into_iter()
-        .map(|(label, cells)| (label, cells.into_iter().map(|cell| cell.map(bar).unwrap_or_default()).collect()))
-        .collect();
-    let all = || groups.iter().flat_map(|(_, bars)| bars);
+    let groups = sheet.groups();
+    let bars: Vec<Vec<Bar>> =
+        groups.iter().map(|group| group.cells.iter().map(|cell| cell.map(bar).unwrap_or_default()).collect()).collect();
+    let all = || bars.iter().flatten();
     let most = all().filter_map(|bar| bar.high.or(bar.value)).fold(0.0, f64::max);
     let axis = if scale == Scale::Percent { Linear::percent() } else { Linear::up_to(most, 0.06) };
     axis::vertical(scene, panel, &axis, name);
@@ -103,17 +101,35 @@ pub(crate) fn grouped(scene: &mut Scene, panel: &Panel, sheet: &Sheet<'_>, name:
     let width = (slot * 0.8 / sheet.backends().len().max(1) as f64).min(110.0);
     let labelled =
         all().filter_map(|bar| bar.value).all(|value| text_width(&words::number(value), LABEL_SIZE, false) <= width - 2.0);
-    for (place, (label, bars)) in groups.iter().enumerate() {
-        let middle = panel.left + (place as f64 + 0.5) * slot;
-        let start = middle - width * bars.len() as f64 / 2.0;
+    for (place, bars) in bars.iter().enumerate() {
+        let start = panel.left + (place as f64 + 0.5) * slot - width * bars.len() as f64 / 2.0;
         for (backend, bar) in bars.iter().enumerate() {
             draw(scene, panel, &axis, (start + backend as f64 * width, width), *bar, Paint::Series(backend), labelled);
         }
-        if text_width(label, 14.0, false) <= slot || place % 2 == 0 {
-            scene.text((middle, panel.bottom() + 22.0), 14.0, Anchor::Middle, Paint::Ink, label.clone());
-        }
     }
-    scene.text((panel.left + panel.width / 2.0, panel.bottom() + 48.0), 14.0, Anchor::Middle, Paint::Muted, sheet.group_axis());
+    names(scene, panel, &groups, slot);
+    scene.text((panel.left + panel.width / 2.0, panel.bottom() + 52.0), 14.0, Anchor::Middle, Paint::Muted, sheet.group_axis());
+}
+
+/// Batch sizes below the groups; with several load levels a row of those first, as many as fit.
+fn names(scene: &mut Scene, panel: &Panel, groups: &[Group<'_>], slot: f64) {
+    let middle = |place: f64| panel.left + (place + 0.5) * slot;
+    let stride = |texts: &[String], slot: f64| {
+        let widest = texts.iter().map(|text| text_width(text, LABEL_SIZE, false)).fold(0.0, f64::max);
+        ((widest + 6.0) / slot).ceil().max(1.0) as usize
+    };
+    let levels: Vec<String> = groups.iter().filter_map(|group| group.level.clone()).collect();
+    let every = stride(&levels, slot);
+    for (place, level) in levels.iter().enumerate().step_by(every) {
+        scene.text((middle(place as f64), panel.bottom() + 17.0), LABEL_SIZE, Anchor::Middle, Paint::Muted, level.clone());
+    }
+    let (size, y) = if levels.is_empty() { (14.0, 22.0) } else { (13.0, 33.0) };
+    let mut place = 0;
+    for same in groups.chunk_by(|one, next| one.batch_size == next.batch_size) {
+        let centre = middle(place as f64 + (same.len() - 1) as f64 / 2.0);
+        scene.text((centre, panel.bottom() + y), size, Anchor::Middle, Paint::Ink, same[0].batch_size.to_string());
+        place += same.len();
+    }
 }
 
 /// `across`: left edge and width of the bar's place.
@@ -122,14 +138,15 @@ fn draw(scene: &mut Scene, panel: &Panel, axis: &Linear, across: (f64, f64), bar
     let middle = left + width / 2.0;
     let y = |value: f64| panel.bottom() - axis.place(value) * panel.height;
     let Some(value) = bar.value else {
-        scene.text((middle, panel.bottom() - 6.0), 14.0, Anchor::Middle, Paint::Muted, "—");
+        let half = (width * 0.3).min(8.0);
+        scene.line(vec![(middle - half, panel.bottom() - 10.0), (middle + half, panel.bottom() - 10.0)], Paint::Muted, 1.5);
         return;
     };
     let inset = (width * 0.06).max(0.5);
     scene.rect((left + inset, y(value)), (width - 2.0 * inset, panel.bottom() - y(value)), paint, 1.0);
     let mut top = y(value);
     if let (Some(low), Some(high)) = (bar.low, bar.high) {
-        let cap = (width * 0.16).clamp(2.0, 9.0);
+        let cap = (width * 0.16).clamp(1.0, 9.0);
         scene.line(vec![(middle, y(low)), (middle, y(high))], Paint::Ink, 1.5);
         scene.line(vec![(middle - cap, y(high)), (middle + cap, y(high))], Paint::Ink, 1.5);
         if low < value {

@@ -12,7 +12,7 @@ pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
         sheet.begin("Latency distribution", "share of requests answered within a time, repetitions merged; further left is better");
     let groups = sheet.groups();
     let values =
-        groups.iter().flat_map(|(_, cells)| cells.iter().flatten()).flat_map(|cell| cell.latency_ms.cdf.iter().map(|(ms, _)| *ms));
+        groups.iter().flat_map(|group| group.cells.iter().flatten()).flat_map(|cell| cell.latency_ms.cdf.iter().map(|(ms, _)| *ms));
     let Some(times) = Logarithmic::around(values) else {
         sheet.nothing(&mut scene, &area, "No valid trial has been measured yet");
         return scene;
@@ -22,9 +22,9 @@ pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
     }
     let shown = groups.len().min(MOST_PANELS);
     let (columns, rows) = (shown.min(COLUMNS), shown.div_ceil(COLUMNS));
-    for (place, (label, cells)) in groups.iter().take(MOST_PANELS).enumerate() {
+    for (place, group) in groups.iter().take(MOST_PANELS).enumerate() {
         let panel = tile(&area, (columns, rows), (place % COLUMNS, place / COLUMNS));
-        scene.bold((panel.left, panel.top - 20.0), 14.0, Anchor::Start, Paint::Ink, format!("Batch size {label}"));
+        scene.bold((panel.left, panel.top - 20.0), 14.0, Anchor::Start, Paint::Ink, format!("Batch size {}", group.label()));
         for percent in [0, 25, 50, 75, 100] {
             let y = panel.bottom() - f64::from(percent) / 100.0 * panel.height;
             scene.line(vec![(panel.left, y), (panel.right(), y)], Paint::Grid, 1.0);
@@ -33,7 +33,7 @@ pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
         let ticks: Vec<(f64, String)> =
             spread(times.ticks().into_iter().map(|(value, label)| (times.place(value), label)), panel.width);
         axis::horizontal(&mut scene, &panel, &ticks, "latency (milliseconds, logarithmic)");
-        for (backend, cell) in cells.iter().enumerate() {
+        for (backend, cell) in group.cells.iter().enumerate() {
             let points = cell.iter().flat_map(|cell| &cell.latency_ms.cdf);
             let points: Vec<(f64, f64)> = points
                 .map(|(ms, fraction)| (panel.left + times.place(*ms) * panel.width, panel.bottom() - fraction * panel.height))

@@ -14,13 +14,13 @@ struct Point {
 
 pub(crate) fn draw(sheet: &Sheet<'_>) -> Scene {
     let (mut scene, area) =
-        sheet.begin("Throughput against latency", "each mark is a cell, numbers are batch sizes; right and down is better");
+        sheet.begin("Throughput against latency", "each mark is a cell with its batch size; right and down is better");
     let tail = tail(&sheet.results.cells);
     let mut points = Vec::new();
-    for (label, cells) in sheet.groups() {
-        for (backend, cell) in cells.iter().enumerate() {
+    for group in sheet.groups() {
+        for (backend, cell) in group.cells.iter().enumerate() {
             let value = cell.and_then(|cell| Some((cell.texts_per_second?.mean, (tail.of)(cell).value?)));
-            points.extend(value.map(|(x, y)| Point { backend, label: label.clone(), x, y }));
+            points.extend(value.map(|(x, y)| Point { backend, label: group.label(), x, y }));
         }
     }
     if points.is_empty() {

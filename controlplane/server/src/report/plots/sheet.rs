@@ -16,14 +16,30 @@ pub(crate) struct Sheet<'a> {
     pub(crate) results: &'a Results,
 }
 
+/// One point of the matrix.
+pub(crate) struct Group<'a> {
+    pub(crate) batch_size: u32,
+    /// `c10`, where the matrix has several load levels.
+    pub(crate) level: Option<String>,
+    /// By the backend's place; `None` where the matrix has no such cell.
+    pub(crate) cells: Vec<Option<&'a Cell>>,
+}
+
+impl Group<'_> {
+    /// `32`, `32 · c10`.
+    pub(crate) fn label(&self) -> String {
+        self.level.as_ref().map_or_else(|| self.batch_size.to_string(), |level| format!("{} · {level}", self.batch_size))
+    }
+}
+
 impl<'a> Sheet<'a> {
     /// Variants in the order of the spec: the place decides the colour, in every plot alike.
     pub(crate) fn backends(&self) -> Vec<&'a str> {
         self.input.experiment.spec.backends.iter().map(|backend| backend.name.as_str()).collect()
     }
 
-    /// Each point of the matrix with the cells of all backends there; `None` where the matrix has none.
-    pub(crate) fn groups(&self) -> Vec<(String, Vec<Option<&'a Cell>>)> {
+    /// Each point of the matrix with the cells of all backends there.
+    pub(crate) fn groups(&self) -> Vec<Group<'a>> {
         let matrix = &self.input.experiment.spec.matrix;
         let levels = load_levels(matrix);
         let mut groups = Vec::new();
@@ -35,8 +51,8 @@ impl<'a> Sheet<'a> {
                         .iter()
                         .find(|cell| cell.backend == **name && cell.batch_size == *batch_size && cell.load == *load)
                 };
-                let label = if levels.len() > 1 { format!("{batch_size} · {}", load.file_tag()) } else { batch_size.to_string() };
-                groups.push((label, self.backends().iter().map(find).collect()));
+                let level = (levels.len() > 1).then(|| load.file_tag());
+                groups.push(Group { batch_size: *batch_size, level, cells: self.backends().iter().map(find).collect() });
             }
         }
         groups
@@ -45,7 +61,7 @@ impl<'a> Sheet<'a> {
     /// The name of the axis that `groups` are on.
     pub(crate) fn group_axis(&self) -> &'static str {
         if load_levels(&self.input.experiment.spec.matrix).len() > 1 {
-            "batch size (texts per request) · load level"
+            "batch size (texts per request), load level above it"
         } else {
             "batch size (texts per request)"
         }

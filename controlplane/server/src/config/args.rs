@@ -1,0 +1,137 @@
+//! The command line. Each setting is also an `EM_…` variable and a key of the TOML file (the flag's name without dashes in front).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use em_api::HumanDuration;
+use serde::Deserialize;
+
+/// Embedding Meter's control plane: turns experiments into Slurm jobs and their measurements into results.
+#[derive(Debug, Parser)]
+#[command(name = "em-controlplane", version)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    ///
+    /// The first start makes a database and an admin token in the state directory; `emctl` finds both by itself. Stop it with SIGTERM
+    /// or Ctrl-C at any time: jobs go on, and the next start finds them.
+    #[command(after_help = "Example:\n  em-controlplane serve --job-dir /shared/$USER/em-jobs\n  emctl dashboard\n\n\
+                            Every option can stand in a TOML file given by --config:\n  listen = \"127.0.0.1:8080\"\n  \
+                            job-dir = \"/shared/me/em-jobs\"\n  poll-interval = \"15s\"")]
+    Serve(Box<ServeArgs>),
+}
+
+/// Absent: not given here, so the next weaker source decides.
+#[derive(Clone, Debug, Default, ClapArgs, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ServeArgs {
+    /// Address of API and dashboard. Loopback only; port 0 takes the last start's port or any free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "EM_LISTEN", value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+
+    /// A second address that serves agents only (/agent/*). Loopback only, until TLS is built in
+    #[arg(long, env = "EM_AGENT_LISTEN", value_name = "ADDR")]
+    pub agent_listen: Option<SocketAddr>,
+
+    /// What agents dial, when it differs from the listening address (a tunnel, a host name)
+    #[arg(long, env = "EM_ADVERTISE", value_name = "URL")]
+    pub advertise: Option<String>,
+
+    /// Database, tokens, lock; on a local disk [default: $XDG_STATE_HOME/em or ~/.local/state/em]
+    #[arg(long, env = "EM_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Job directories; shared with the compute nodes [default: STATE_DIR/jobs]
+    #[arg(long, env = "EM_JOB_DIR", value_name = "DIR")]
+    pub job_dir: Option<PathBuf>,
+
+    /// Models, data sets and environments; shared with the compute nodes [default: JOB_DIR/store]
+    #[arg(long, env = "EM_STORE_DIR", value_name = "DIR")]
+    pub store_dir: Option<PathBuf>,
+
+    /// The em-agent binary, as compute nodes see it [default: beside this program]
+    #[arg(long, env = "EM_AGENT", value_name = "FILE")]
+    pub agent: Option<PathBuf>,
+
+    /// How Slurm is reached [default: cli]
+    #[arg(long, env = "EM_SCHEDULER", value_enum)]
+    pub scheduler: Option<SchedulerKind>,
+
+    /// Folder of sbatch, squeue, sacct and scancel, when they are not on PATH
+    #[arg(long, env = "EM_SLURM_BIN_DIR", value_name = "DIR")]
+    pub slurm_bin_dir: Option<PathBuf>,
+
+    /// A Slurm command that has not ended after this long is given up [default: 30s]
+    #[arg(long, env = "EM_SLURM_TIMEOUT", value_name = "DURATION")]
+    pub slurm_timeout: Option<HumanDuration>,
+
+    /// Database address [default: sqlite in the state directory]
+    #[arg(long, env = "EM_DATABASE", value_name = "URL")]
+    pub database: Option<String>,
+
+    /// A TOML file with the same settings; flags and EM_… variables win
+    #[arg(long, env = "EM_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// How often Slurm is asked about jobs [default: 15s]
+    #[arg(long, env = "EM_POLL_INTERVAL", value_name = "DURATION")]
+    pub poll_interval: Option<HumanDuration>,
+
+    /// The same for a minute after a submit, a cancel, a claim or an agent's farewell [default: 3s]
+    #[arg(long, env = "EM_FAST_POLL_INTERVAL", value_name = "DURATION")]
+    pub fast_poll_interval: Option<HumanDuration>,
+
+    /// After an unclear sbatch: how long the job may take to show up before it is submitted again (2 x Slurm's MessageTimeout)
+    /// [default: 20s]
+    #[arg(long, env = "EM_SETTLE_TIME", value_name = "DURATION")]
+    pub settle_time: Option<HumanDuration>,
+
+    /// A job that no source knows and whose agent is silent is given up after this long [default: 2m]
+    #[arg(long, env = "EM_MISSING_GRACE", value_name = "DURATION")]
+    pub missing_grace: Option<HumanDuration>,
+
+    /// First pause before a failed job is submitted again; doubles each time, up to 10 minutes [default: 10s]
+    #[arg(long, env = "EM_RETRY_BACKOFF", value_name = "DURATION")]
+    pub retry_backoff: Option<HumanDuration>,
+
+    /// How long files of an ended job may take to become visible here [default: 5s]
+    #[arg(long, env = "EM_COLLECT_GRACE", value_name = "DURATION")]
+    pub collect_grace: Option<HumanDuration>,
+
+    /// An agent not heard for this long is reported as silent [default: 60s]
+    #[arg(long, env = "EM_AGENT_SILENT_AFTER", value_name = "DURATION")]
+    pub agent_silent_after: Option<HumanDuration>,
+
+    /// How long an agent waits for us before the job directory decides its claim [default: 2m]
+    #[arg(long, env = "EM_CLAIM_TIMEOUT", value_name = "DURATION")]
+    pub claim_timeout: Option<HumanDuration>,
+
+    /// Format of the log on standard error (its level is set by RUST_LOG) [default: text]
+    #[arg(long, env = "EM_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchedulerKind {
+    /// sbatch, squeue, sacct, scancel.
+    Cli,
+    /// slurmrestd (not available yet).
+    Rest,
+    /// No Slurm: jobs as child processes (not available yet).
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}

@@ -1,0 +1,39 @@
+//! The TOML file: the same settings as the flags.
+
+use std::path::Path;
+
+use super::args::ServeArgs;
+use super::resolve::ConfigError;
+
+pub(super) fn read(path: &Path) -> Result<ServeArgs, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::ReadFile { path: path.to_owned(), source })?;
+    // toml's message has line, column and the names that are known.
+    toml::from_str(&text).map_err(|source| ConfigError::ParseFile { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// `strong` where it has a value, else `weak`.
+pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
+    ServeArgs {
+        listen: strong.listen.or(weak.listen),
+        agent_listen: strong.agent_listen.or(weak.agent_listen),
+        advertise: strong.advertise.or(weak.advertise),
+        state_dir: strong.state_dir.or(weak.state_dir),
+        job_dir: strong.job_dir.or(weak.job_dir),
+        store_dir: strong.store_dir.or(weak.store_dir),
+        agent: strong.agent.or(weak.agent),
+        scheduler: strong.scheduler.or(weak.scheduler),
+        slurm_bin_dir: strong.slurm_bin_dir.or(weak.slurm_bin_dir),
+        slurm_timeout: strong.slurm_timeout.or(weak.slurm_timeout),
+        database: strong.database.or(weak.database),
+        config: strong.config,
+        poll_interval: strong.poll_interval.or(weak.poll_interval),
+        fast_poll_interval: strong.fast_poll_interval.or(weak.fast_poll_interval),
+        settle_time: strong.settle_time.or(weak.settle_time),
+        missing_grace: strong.missing_grace.or(weak.missing_grace),
+        retry_backoff: strong.retry_backoff.or(weak.retry_backoff),
+        collect_grace: strong.collect_grace.or(weak.collect_grace),
+        agent_silent_after: strong.agent_silent_after.or(weak.agent_silent_after),
+        claim_timeout: strong.claim_timeout.or(weak.claim_timeout),
+        log_format: strong.log_format.or(weak.log_format),
+    }
+}

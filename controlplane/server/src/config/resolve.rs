@@ -1,0 +1,197 @@
+//! Flags, variables and file → complete settings, or the first thing that is wrong with its cure.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use em_api::HumanDuration;
+
+use super::args::{LogFormat, SchedulerKind, ServeArgs};
+use super::file;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub agent_listen: Option<SocketAddr>,
+    pub advertise: Option<String>,
+    pub state_dir: PathBuf,
+    pub job_dir: PathBuf,
+    pub store_dir: PathBuf,
+    pub agent: PathBuf,
+    pub slurm_bin_dir: Option<PathBuf>,
+    pub slurm_timeout: Duration,
+    /// `None`: SQLite in the state directory.
+    pub database: Option<String>,
+    pub poll_interval: Duration,
+    pub fast_poll_interval: Duration,
+    pub settle_time: Duration,
+    pub missing_grace: Duration,
+    pub retry_backoff: Duration,
+    pub collect_grace: Duration,
+    pub agent_silent_after: Duration,
+    pub claim_timeout: Duration,
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "{setting} {address} is not a loopback address: TLS is not built in yet, and without it tokens would cross the network in the \
+         clear. Listen on 127.0.0.1 and use an SSH tunnel (ssh -L) or a TLS proxy in front"
+    )]
+    NotLoopback { setting: &'static str, address: SocketAddr },
+    #[error("--scheduler {0} is not available yet; use --scheduler cli")]
+    Scheduler(&'static str),
+    #[error("--advertise `{0}` is not a web address; write for example http://login1:8080")]
+    Advertise(String),
+    #[error("neither --state-dir nor XDG_STATE_HOME nor HOME is set: say where the state directory is with --state-dir")]
+    NoHome,
+    #[error("{setting} {} is not usable", path.display())]
+    Directory {
+        setting: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("reading {}", path.display())]
+    ReadFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{} is not a valid configuration", path.display())]
+    ParseFile {
+        path: PathBuf,
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    #[error("{setting} must be longer than zero")]
+    Zero { setting: &'static str },
+}
+
+pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
+    let args = match &args.config {
+        Some(path) => {
+            let weak = file::read(path)?;
+            file::merge(args, weak)
+        }
+        None => args,
+    };
+    match args.scheduler.unwrap_or(SchedulerKind::Cli) {
+        SchedulerKind::Cli => {}
+        SchedulerKind::Rest => return Err(ConfigError::Scheduler("rest")),
+        SchedulerKind::Local => return Err(ConfigError::Scheduler("local")),
+    }
+    let listen = loopback("--listen", args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))))?;
+    let agent_listen = args.agent_listen.map(|address| loopback("--agent-listen", address)).transpose()?;
+    if let Some(advertise) = &args.advertise {
+        let valid = advertise.parse::<url::Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !valid {
+            return Err(ConfigError::Advertise(advertise.clone()));
+        }
+    }
+    let state_dir = absolute("--state-dir", args.state_dir.map_or_else(default_state_dir, Ok)?)?;
+    let job_dir = absolute("--job-dir", args.job_dir.unwrap_or_else(|| state_dir.join("jobs")))?;
+    let store_dir = absolute("--store-dir", args.store_dir.unwrap_or_else(|| job_dir.join("store")))?;
+    let agent = absolute("--agent", args.agent.unwrap_or_else(agent_beside_us))?;
+    let seconds = |setting, value: Option<HumanDuration>, default: u64| match value {
+        Some(value) if value.0.is_zero() => Err(ConfigError::Zero { setting }),
+        Some(value) => Ok(value.0),
+        None => Ok(Duration::from_secs(default)),
+    };
+    Ok(Settings {
+        listen,
+        agent_listen,
+        advertise: args.advertise,
+        state_dir,
+        job_dir,
+        store_dir,
+        agent,
+        slurm_bin_dir: args.slurm_bin_dir,
+        slurm_timeout: seconds("--slurm-timeout", args.slurm_timeout, 30)?,
+        database: args.database,
+        poll_interval: seconds("--poll-interval", args.poll_interval, 15)?,
+        fast_poll_interval: seconds("--fast-poll-interval", args.fast_poll_interval, 3)?,
+        settle_time: seconds("--settle-time", args.settle_time, 20)?,
+        missing_grace: seconds("--missing-grace", args.missing_grace, 120)?,
+        retry_backoff: seconds("--retry-backoff", args.retry_backoff, 10)?,
+        collect_grace: seconds("--collect-grace", args.collect_grace, 5)?,
+        agent_silent_after: seconds("--agent-silent-after", args.agent_silent_after, 60)?,
+        claim_timeout: seconds("--claim-timeout", args.claim_timeout, 120)?,
+        log_format: args.log_format.unwrap_or(LogFormat::Text),
+    })
+}
+
+fn loopback(setting: &'static str, address: SocketAddr) -> Result<SocketAddr, ConfigError> {
+    if address.ip().is_loopback() { Ok(address) } else { Err(ConfigError::NotLoopback { setting, address }) }
+}
+
+fn absolute(setting: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(&path).map_err(|source| ConfigError::Directory { setting, path, source })
+}
+
+fn default_state_dir() -> Result<PathBuf, ConfigError> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_STATE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .map(|base| base.join("em"))
+        .ok_or(ConfigError::NoHome)
+}
+
+fn agent_beside_us() -> PathBuf {
+    let us = std::env::current_exe().unwrap_or_default();
+    us.parent().unwrap_or(Path::new(".")).join("em-agent")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::{Args, Command};
+
+    fn parse(arguments: &[&str]) -> ServeArgs {
+        let arguments = ["em-controlplane", "serve", "--state-dir", "/srv/state"].iter().chain(arguments);
+        let Command::Serve(args) = Args::try_parse_from(arguments).unwrap().command;
+        *args
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        for arguments in [["--listen", "0.0.0.0:8080"], ["--agent-listen", "10.0.0.1:0"]] {
+            let error = resolve(parse(&arguments)).unwrap_err();
+            assert!(error.to_string().contains("TLS is not built in yet"), "{error}");
+        }
+        assert!(resolve(parse(&["--listen", "[::1]:0"])).is_ok());
+    }
+
+    #[test]
+    fn schedulers_to_come_are_named_as_such() {
+        for scheduler in ["rest", "local"] {
+            let error = resolve(parse(&["--scheduler", scheduler])).unwrap_err();
+            assert!(error.to_string().contains("not available yet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "listen = \"127.0.0.1:1\"\npoll-interval = \"7s\"\njob-dir = \"/srv/jobs\"\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let settings = resolve(parse(&["--config", path, "--listen", "127.0.0.1:2"])).unwrap();
+        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.poll_interval, Duration::from_secs(7));
+        assert_eq!(settings.store_dir, Path::new("/srv/jobs/store"));
+        assert_eq!(settings.settle_time, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_typo_in_the_file_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "polinterval = \"7s\"\n").unwrap();
+        let error = resolve(parse(&["--config", file.path().to_str().unwrap()])).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("polinterval"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Conditions, as in Kubernetes: each a word, a sentence with the cure, and since when.
+
+use em_api::Timestamp;
+use em_api::status::{Condition, ConditionStatus, ConditionType, Phase};
+
+use super::standing::missing;
+use super::world::{Decisions, View, World};
+use crate::store::attempts::{Attempt, AttemptState};
+
+pub(super) fn update(
+    conditions: &mut Vec<Condition>,
+    world: &World,
+    view: &View,
+    phase: Phase,
+    message: &Option<String>,
+    throttled: bool,
+    decisions: &mut Decisions,
+) {
+    let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
+    let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
+    if phase.ended() {
+        let reason = phase.as_str();
+        set(ConditionType::Complete, yes, reason, message.clone().unwrap_or_default());
+        for kind in [ConditionType::Queued, ConditionType::AgentSilent, ConditionType::Throttled] {
+            clear(conditions, kind, world.now);
+        }
+        return;
+    }
+    if view.missing_inputs.is_empty() {
+        set(ConditionType::InputsReady, yes, "Present", "all inputs are in the store".to_owned());
+    } else {
+        set(ConditionType::InputsReady, no, "MissingInputs", missing(view));
+    }
+    match (&world.slurm.unreachable, &world.slurm.jobs) {
+        (Some(error), _) => {
+            let message = format!("{error}. The experiment waits and goes on by itself when Slurm answers");
+            set(ConditionType::SchedulerReachable, no, "Unreachable", message);
+        }
+        (None, Some(_)) => set(ConditionType::SchedulerReachable, yes, "Reachable", "Slurm answers".to_owned()),
+        (None, None) => {}
+    }
+    let open: Vec<&Attempt> = view.open.attempts.iter().filter(|attempt| !attempt.ended()).collect();
+    match queued(&open).filter(|_| phase == Phase::Queued) {
+        Some((reason, message)) => set(ConditionType::Queued, yes, &reason, message),
+        None => clear(conditions, ConditionType::Queued, world.now),
+    }
+    let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
+    match silent(world, &open, decisions) {
+        Some(message) => set(ConditionType::AgentSilent, yes, "NoRecords", message),
+        None => clear(conditions, ConditionType::AgentSilent, world.now),
+    }
+    let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
+    if throttled {
+        set(ConditionType::Throttled, yes, "SubmissionRate", "held back by the limit of submissions a second".to_owned());
+    } else {
+        clear(conditions, ConditionType::Throttled, world.now);
+    }
+}
+
+fn queued(open: &[&Attempt]) -> Option<(String, String)> {
+    open.iter().find_map(|attempt| {
+        let AttemptState::Submitted(submitted) = &attempt.state else { return None };
+        let job = &submitted.job;
+        let words = job.reason.clone().unwrap_or_else(|| "Pending".to_owned());
+        let reason: String = words.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let start = job.expected_start.map(|at| format!("; Slurm expects to start it at {at:.0}")).unwrap_or_default();
+        let reason = if reason.is_empty() { "Pending".to_owned() } else { reason };
+        Some((reason, format!("job {} waits in the queue: {words}{start}", job.id)))
+    })
+}
+
+/// Only of an agent that had spoken in its epoch: before, the job may simply be starting.
+fn silent(world: &World, open: &[&Attempt], decisions: &mut Decisions) -> Option<String> {
+    open.iter().find_map(|attempt| {
+        let AttemptState::Submitted(submitted) = &attempt.state else { return None };
+        let claim = attempt.claim.as_ref()?;
+        let heard = attempt.last_heard_at?;
+        if submitted.over.is_some()
+            || attempt.farewell_at.is_some()
+            || !world.passed(heard, world.knobs.agent_silent_after, decisions)
+        {
+            return None;
+        }
+        Some(format!(
+            "the agent of job {} on {} was last heard at {heard:.0}; it goes on measuring and delivers from its job directory",
+            submitted.job.id, claim.node
+        ))
+    })
+}
+
+/// The transition time moves only when the status does.
+fn put(
+    conditions: &mut Vec<Condition>,
+    kind: ConditionType,
+    status: ConditionStatus,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) {
+    match conditions.iter_mut().find(|condition| condition.kind == kind) {
+        Some(held) => {
+            if held.status != status {
+                held.last_transition_time = now;
+            }
+            (held.status, held.reason, held.message) = (status, reason.to_owned(), message);
+        }
+        None => conditions.push(Condition { kind, status, reason: reason.to_owned(), message, last_transition_time: now }),
+    }
+}
+
+/// A condition that was never true is absent rather than false.
+fn clear(conditions: &mut Vec<Condition>, kind: ConditionType, now: Timestamp) {
+    let held = conditions.iter().any(|condition| condition.kind == kind && condition.status == ConditionStatus::True);
+    if held {
+        put(conditions, kind, ConditionStatus::False, "Cleared", String::new(), now);
+    }
+}

@@ -1,0 +1,83 @@
+//! Which jobs of a listing are an attempt's. Identity is the name (unique per attempt) together with the account; ids are
+//! reused by Slurm and decide only between jobs of one name.
+
+use em_slurm::JobView;
+
+use super::world::Knobs;
+use crate::store::attempts::{Attempt, JobOutcome, SlurmJob};
+
+/// The job that counts for an attempt, and the live ones beside it that must go.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Mine<'a> {
+    pub(super) kept: Option<&'a JobView>,
+    pub(super) surplus: Vec<&'a JobView>,
+}
+
+/// Of several jobs: the one that holds the claim, whatever its id; if none does, the lowest id that is alive.
+pub(super) fn mine<'a>(attempt: &Attempt, jobs: &'a [JobView], knobs: &Knobs) -> Mine<'a> {
+    let mut named: Vec<&JobView> = jobs
+        .iter()
+        .filter(|job| job.name == attempt.job_name && ours(job, knobs))
+        // Slurm keeps a record of submissions that it refused.
+        .filter(|job| !(job.state.ended() && job.reason.as_deref() == Some("BadConstraints")))
+        .collect();
+    named.sort_by_key(|job| (job.id.parse::<u64>().unwrap_or(u64::MAX), job.id.clone()));
+    let alive = |job: &&&JobView| !job.state.ended();
+    let kept = match (&attempt.claim, attempt.job()) {
+        (Some(claim), _) => named.iter().find(|job| job.id == claim.job_id),
+        (None, Some(known)) => {
+            named.iter().find(alive).or_else(|| named.iter().find(|job| job.id == known.id)).or_else(|| named.first())
+        }
+        (None, None) => named.iter().find(alive).or_else(|| named.first()),
+    }
+    .copied();
+    let surplus = named.iter().filter(alive).filter(|job| kept.is_none_or(|kept| kept.id != job.id)).copied().collect();
+    Mine { kept, surplus }
+}
+
+/// Someone else's job may carry any name.
+pub(super) fn ours(job: &JobView, knobs: &Knobs) -> bool {
+    match (&knobs.user, &job.user) {
+        (Some(us), Some(user)) => us == user,
+        _ => true,
+    }
+}
+
+/// Slurm's words about a job, merged into what was known: a later listing may know less (accounting has no cluster).
+pub(super) fn seen(known: Option<&SlurmJob>, job: &JobView) -> SlurmJob {
+    let same = known.filter(|known| known.id == job.id);
+    SlurmJob {
+        id: job.id.clone(),
+        cluster: same.and_then(|known| known.cluster.clone()),
+        state: Some(job.raw_state.clone()),
+        reason: job.reason.clone(),
+        node: job.nodes.clone().or_else(|| same.and_then(|known| known.node.clone())),
+        restarts: job.restart_count.or_else(|| same.and_then(|known| known.restarts)),
+        submitted_at: job.submitted_at.or_else(|| same.and_then(|known| known.submitted_at)),
+        started_at: job.started_at.or_else(|| same.and_then(|known| known.started_at)),
+        expected_start: job.expected_start,
+        // Of a job that is over this is its end; what is asked later is when it would have had to end.
+        ends_at: if job.state.ended() { same.and_then(|known| known.ends_at) } else { job.ends_at },
+    }
+}
+
+/// How a job that is over ended. `None`: it is not over, or the word is unknown to us, which waits.
+pub(super) fn outcome(job: &JobView) -> Option<JobOutcome> {
+    use em_slurm::JobState;
+    Some(match job.state {
+        JobState::Completed => JobOutcome::Completed,
+        JobState::Failed => JobOutcome::Failed,
+        JobState::OutOfMemory => JobOutcome::OutOfMemory,
+        JobState::Timeout | JobState::Deadline => JobOutcome::TimeLimit,
+        JobState::Preempted => JobOutcome::Preempted,
+        JobState::NodeFail | JobState::BootFail => JobOutcome::NodeFailed,
+        JobState::Cancelled => JobOutcome::Cancelled,
+        JobState::Revoked => JobOutcome::Vanished,
+        _ => return None,
+    })
+}
+
+/// As a shell would say it.
+pub(super) fn exit_code(job: &JobView) -> Option<i32> {
+    job.exit.map(|exit| if exit.signal == 0 { exit.code } else { 128 + exit.signal })
+}

@@ -1,0 +1,157 @@
+//! Looks at everything: the rows, one job listing, and for what the listing lacks the other sources.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use em_api::AttemptId;
+use em_api::inputs::{EntryKind, manifest_path, required};
+use em_api::spec::Spec;
+use em_slurm::{JobView, Witness};
+use tracing::warn;
+
+use super::world::{Slurm, Sources, View, World};
+use super::{Reconciler, pace::Pace};
+use crate::store::attempts::{Attempt, AttemptState};
+use crate::store::world::Open;
+use crate::store::{self, now};
+
+/// Lookups in accounting in one pass; the rest comes with the next one.
+const LOOKUPS: usize = 5;
+
+pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::Result<World> {
+    let open = reconciler.store.open_experiments().await?;
+    let clock = Instant::now();
+    if open.iter().any(changes_soon) {
+        pace.hot(clock);
+    }
+    let jobs = if pace.take_listing(clock, open.is_empty()) { list(reconciler, pace).await } else { None };
+    let sources = match &jobs {
+        Some(jobs) => ask_other_sources(reconciler, pace, &open, jobs).await,
+        None => HashMap::new(),
+    };
+    let mut experiments = Vec::with_capacity(open.len());
+    for one in open {
+        let missing_inputs = missing_inputs(&reconciler.jobs.store_dir, &one).await;
+        let cure = cure(&reconciler.jobs.agent, &reconciler.jobs.store_dir, &one.stored.spec, &missing_inputs);
+        let sources = one.attempts.iter().filter_map(|attempt| Some((attempt.id, sources.get(&attempt.id)?.clone()))).collect();
+        experiments.push(View { open: one, missing_inputs, cure, sources });
+    }
+    reconciler.metrics.workqueue_depth.set(i64::try_from(experiments.len()).unwrap_or(i64::MAX));
+    reconciler.metrics.slurm_budget_remaining.set(pace.reads_left());
+    Ok(World {
+        now: now(),
+        knobs: reconciler.knobs.clone(),
+        slurm: Slurm { jobs, unreachable: pace.unreachable.clone() },
+        experiments,
+        submissions_left: pace.submissions_left(clock),
+    })
+}
+
+/// Something that shows in Slurm within seconds: a submission, a stop, a claim or a farewell.
+fn changes_soon(open: &Open) -> bool {
+    let lately = |at: Option<em_api::Timestamp>| at.is_some_and(|at| now().duration_since(at).as_secs() < 5);
+    let unwanted = open.stored.deleted_at.is_some() || open.stored.spec.desired != em_api::spec::Desired::Run;
+    open.attempts.iter().filter(|attempt| !attempt.ended()).any(|attempt| {
+        unwanted
+            || matches!(attempt.state, AttemptState::Submitting { .. })
+            || lately(attempt.claim.as_ref().map(|claim| claim.at))
+            || lately(attempt.farewell_at)
+    })
+}
+
+async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> {
+    match reconciler.slurm.list(&reconciler.store.job_prefix()).await {
+        Ok(jobs) => {
+            pace.unreachable = None;
+            Some(jobs)
+        }
+        Err(error) => {
+            if pace.unreachable.is_none() {
+                warn!(error = error.to_string(), "Slurm does not answer; jobs are left as they are");
+            }
+            pace.unreachable = Some(error.to_string());
+            None
+        }
+    }
+}
+
+async fn ask_other_sources(
+    reconciler: &Reconciler,
+    pace: &mut Pace,
+    open: &[Open],
+    jobs: &[JobView],
+) -> HashMap<AttemptId, Sources> {
+    let listed: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    let mut sources = HashMap::new();
+    for one in open {
+        for attempt in one.attempts.iter().filter(|attempt| !listed.contains(attempt.job_name.as_str())) {
+            let (lookup, read_witness) = match &attempt.state {
+                AttemptState::Submitting { since } => (now().duration_since(*since) >= reconciler.knobs.settle, false),
+                AttemptState::Submitted(submitted) if submitted.over.is_none() => (true, true),
+                _ => continue,
+            };
+            let mut entry = Sources::default();
+            if read_witness {
+                entry.witness = witness(reconciler.jobs.attempt_dir(&one.stored.name, one.stored.uid, attempt.id)).await;
+            }
+            if lookup && entry.witness.is_none() && sources.len() < LOOKUPS && pace.take_read(Instant::now()) {
+                entry.found = find(reconciler, attempt).await;
+            }
+            sources.insert(attempt.id, entry);
+        }
+    }
+    sources
+}
+
+async fn find(reconciler: &Reconciler, attempt: &Attempt) -> Option<Vec<JobView>> {
+    match reconciler.slurm.find(&attempt.job_name).await {
+        Ok(found) => Some(found),
+        Err(error) => {
+            warn!(attempt.id = %attempt.id, error = error.to_string(), "looking for job {} failed", attempt.job_name);
+            None
+        }
+    }
+}
+
+async fn witness(dir: PathBuf) -> Option<Witness> {
+    let read = tokio::task::spawn_blocking(move || Witness::read(&dir)).await.ok()?;
+    read.unwrap_or_else(|error| {
+        warn!(%error, "a witness file could not be read");
+        None
+    })
+}
+
+async fn missing_inputs(store_dir: &Path, open: &Open) -> Vec<(EntryKind, String)> {
+    let stored = &open.stored;
+    // A job that exists has seen its inputs; an experiment that wants none needs none.
+    let wants_job = stored.spec.desired == em_api::spec::Desired::Run
+        && stored.deleted_at.is_none()
+        && !stored.phase.ended()
+        && open.attempts.iter().all(Attempt::ended);
+    if !wants_job || stored.spec.allow_download {
+        return Vec::new();
+    }
+    let (store_dir, spec) = (store_dir.to_owned(), stored.spec.clone());
+    let look = move || required(&spec).into_iter().filter(|(kind, key)| !manifest_path(&store_dir, *kind, key).is_file()).collect();
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+/// The command that fills the store, complete, to be pasted.
+fn cure(agent: &Path, store_dir: &Path, spec: &Spec, missing: &[(EntryKind, String)]) -> String {
+    let keys = |wanted: EntryKind| -> Vec<&str> {
+        missing.iter().filter(|(kind, _)| *kind == wanted).map(|(_, key)| key.as_str()).collect()
+    };
+    let mut command = format!("{} setup --store {}", agent.display(), store_dir.display());
+    let backends = keys(EntryKind::Backend);
+    if !backends.is_empty() {
+        command.push_str(&format!(" --backends {}", backends.join(",")));
+    }
+    if !keys(EntryKind::Model).is_empty() {
+        command.push_str(&format!(" --model {}", spec.model.id));
+    }
+    for dataset in keys(EntryKind::Dataset) {
+        command.push_str(&format!(" --dataset {dataset}"));
+    }
+    command
+}

@@ -1,0 +1,66 @@
+//! The decision: rows and Slurm's listing → actions. Pure and synchronous; `now` is a value.
+
+use std::collections::HashSet;
+
+use super::world::{Action, Decisions, View, World};
+use super::{attempt, listing, shard, standing};
+
+/// What to do about everything that was seen.
+pub fn plan(world: &World) -> Decisions {
+    let mut decisions = Decisions::default();
+    let mut submissions = world.submissions_left;
+    for view in &world.experiments {
+        experiment(world, view, &mut submissions, &mut decisions);
+    }
+    strays(world, &mut decisions);
+    decisions
+}
+
+fn experiment(world: &World, view: &View, submissions: &mut u32, decisions: &mut Decisions) {
+    let stored = &view.open.stored;
+    let mut throttled = false;
+    for one in view.open.attempts.iter().filter(|attempt| !attempt.ended()) {
+        throttled |= attempt::step(world, view, one, submissions, decisions);
+    }
+    let mut idle = view.open.attempts.iter().all(crate::store::attempts::Attempt::ended);
+    if !view.unwanted() {
+        for one in &view.open.shards {
+            match shard::next(view, one, &world.knobs) {
+                shard::Next::Start { number, not_before } if view.missing_inputs.is_empty() => {
+                    idle = false;
+                    if world.now >= not_before {
+                        let (uid, shard) = (stored.uid, one.id);
+                        decisions.push(Action::CreateAttempt { uid, shard, number, not_before: world.now });
+                    } else {
+                        decisions.later(not_before);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    if stored.deleted_at.is_some() && idle {
+        decisions.push(Action::Remove { uid: stored.uid, revision: stored.revision });
+        return;
+    }
+    if let Some((standing, events)) = standing::change(world, view, throttled, decisions) {
+        decisions.push(Action::Show { uid: stored.uid, revision: stored.revision, standing, events });
+    }
+}
+
+/// Live jobs under our name that no open attempt owns: of attempts that ended (requeued by hand, say) or that are gone.
+fn strays(world: &World, decisions: &mut Decisions) {
+    let Some(jobs) = &world.slurm.jobs else { return };
+    let owned: HashSet<&str> = world
+        .experiments
+        .iter()
+        .flat_map(|view| &view.open.attempts)
+        .filter(|attempt| !attempt.ended())
+        .map(|attempt| attempt.job_name.as_str())
+        .collect();
+    for job in
+        jobs.iter().filter(|job| !job.state.ended() && listing::ours(job, &world.knobs) && !owned.contains(job.name.as_str()))
+    {
+        decisions.push(Action::CancelStray { uid: None, job_id: job.id.clone(), name: job.name.clone(), duplicate: false });
+    }
+}

@@ -1,0 +1,56 @@
+//! Calls of the scheduler, each with a deadline of our own, counted and timed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use em_slurm::{CancelError, JobView, ReadError, Scheduler, Submission, SubmitError, Submitted};
+
+use crate::metrics::Metrics;
+
+/// Beyond the transport's own time-out: a transport that hangs must not hang the reconciler.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+pub(super) struct Slurm {
+    scheduler: Arc<dyn Scheduler>,
+    metrics: Metrics,
+}
+
+impl Slurm {
+    pub(super) fn new(scheduler: Arc<dyn Scheduler>, metrics: Metrics) -> Self {
+        Self { scheduler, metrics }
+    }
+
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<JobView>, ReadError> {
+        let late = || ReadError::TimedOut { program: "squeue", after: DEADLINE };
+        self.call("list", self.scheduler.list(prefix), late).await
+    }
+
+    pub(super) async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
+        let late = || ReadError::TimedOut { program: "sacct", after: DEADLINE };
+        self.call("find", self.scheduler.find(name), late).await
+    }
+
+    pub(super) async fn submit(&self, job: &Submission) -> Result<Submitted, SubmitError> {
+        let late = || SubmitError::Ambiguous { detail: format!("no answer within {} s", DEADLINE.as_secs()) };
+        self.call("submit", self.scheduler.submit(job), late).await
+    }
+
+    pub(super) async fn cancel(&self, id: &str) -> Result<(), CancelError> {
+        let late = || CancelError::TimedOut { id: id.to_owned(), after: DEADLINE };
+        self.call("cancel", self.scheduler.cancel(id), late).await
+    }
+
+    async fn call<T, E>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+        late: impl FnOnce() -> E,
+    ) -> Result<T, E> {
+        let timer = self.metrics.slurm_rpc_seconds.with_label_values(&[verb]).start_timer();
+        let result = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(late()));
+        timer.observe_duration();
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        self.metrics.slurm_rpc.with_label_values(&[verb, outcome]).inc();
+        result
+    }
+}

@@ -1,0 +1,142 @@
+//! What the reconciler decides from, and what it decides: plain values, so that a test writes them down.
+
+use std::collections::HashMap;
+
+use em_api::inputs::EntryKind;
+use em_api::{AttemptId, ExperimentUid, ShardId, Timestamp};
+use em_slurm::{JobView, Witness};
+use jiff::SignedDuration;
+
+use crate::store::attempts::AttemptState;
+use crate::store::events::NewEvent;
+use crate::store::transitions::Standing;
+use crate::store::world::Open;
+
+/// Everything that was seen, at one moment.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub now: Timestamp,
+    pub knobs: Knobs,
+    pub slurm: Slurm,
+    pub experiments: Vec<View>,
+    /// Submissions that the pace allows now.
+    pub submissions_left: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    /// A submission that nobody can find this long after it began did not happen.
+    pub settle: SignedDuration,
+    /// A job that no source knows is given up after this long.
+    pub missing_grace: SignedDuration,
+    pub agent_silent_after: SignedDuration,
+    /// First pause before a job is submitted again; doubles with each failure, up to ten minutes.
+    pub backoff: SignedDuration,
+    /// How long the last files of a job that is over may take to become visible.
+    pub collect_grace: SignedDuration,
+    /// `scancel` again when a job has not gone after this long.
+    pub cancel_again: SignedDuration,
+    /// When this server started: what it did not see happen is not held against a submission.
+    pub awake_since: Timestamp,
+    /// Jobs of other accounts are not ours, whatever their name. `None`: not known.
+    pub user: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Slurm {
+    /// A listing made for this look. `None`: not asked, or no answer; nothing may be concluded from absence.
+    pub jobs: Option<Vec<JobView>>,
+    /// Why the last call that should have reached the controller did not.
+    pub unreachable: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct View {
+    pub open: Open,
+    /// Looked at only while a job would be submitted.
+    pub missing_inputs: Vec<(EntryKind, String)>,
+    /// The command that fills the store.
+    pub cure: String,
+    /// Of attempts that the listing lacks.
+    pub sources: HashMap<AttemptId, Sources>,
+}
+
+/// What the other sources say of a job that the listing lacks.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Accounting's answer. `None`: not asked, or no answer.
+    pub found: Option<Vec<JobView>>,
+    pub witness: Option<Witness>,
+}
+
+/// One step. Each names the revision that it was decided from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Record the intent to submit a job for a shard.
+    CreateAttempt { uid: ExperimentUid, shard: ShardId, number: u32, not_before: Timestamp },
+    /// Write the job directory, call `sbatch`, record what came of it.
+    Submit { uid: ExperimentUid, attempt: AttemptId, revision: i64 },
+    /// Move an attempt to a state.
+    Move { attempt: AttemptId, revision: i64, state: AttemptState, event: Option<NewEvent>, adopted: bool },
+    /// `scancel` an attempt's job, then move.
+    CancelJob {
+        uid: ExperimentUid,
+        attempt: AttemptId,
+        revision: i64,
+        job_id: String,
+        state: AttemptState,
+        event: Option<NewEvent>,
+    },
+    /// `scancel` a job that nobody owns: a second one of an attempt, or one of an attempt that has ended.
+    CancelStray { uid: Option<ExperimentUid>, job_id: String, name: String, duplicate: bool },
+    /// Take in what the agent left in the job directory.
+    ReadSpool { uid: ExperimentUid, attempt: AttemptId, revision: i64, state: AttemptState },
+    /// Change what an experiment shows.
+    Show { uid: ExperimentUid, revision: i64, standing: Standing, events: Vec<NewEvent> },
+    /// Remove a deleted experiment.
+    Remove { uid: ExperimentUid, revision: i64 },
+}
+
+/// What to do now, and when to look again at the latest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decisions {
+    pub actions: Vec<Action>,
+    pub look_again_at: Option<Timestamp>,
+}
+
+impl Decisions {
+    pub(super) fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Something becomes due at `at`, without any news.
+    pub(super) fn later(&mut self, at: Timestamp) {
+        self.look_again_at = Some(self.look_again_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+impl World {
+    pub(super) fn since(&self, at: Timestamp) -> SignedDuration {
+        self.now.duration_since(at)
+    }
+
+    /// Whether `duration` has passed since `at`; else when it will have.
+    pub(super) fn passed(&self, at: Timestamp, duration: SignedDuration, decisions: &mut Decisions) -> bool {
+        if self.since(at) >= duration {
+            return true;
+        }
+        decisions.later(after(at, duration));
+        false
+    }
+}
+
+pub(super) fn after(at: Timestamp, duration: SignedDuration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+impl View {
+    /// The user wants no job now.
+    pub fn unwanted(&self) -> bool {
+        self.open.stored.deleted_at.is_some() || self.open.stored.spec.desired != em_api::spec::Desired::Run
+    }
+}

@@ -1,0 +1,70 @@
+//! What happened to experiments, for people.
+
+use em_api::status::{Event, EventType};
+use em_api::{ExperimentUid, Timestamp};
+
+use super::codec::{Columns, spell, time};
+use super::{Result, Store, Write};
+
+/// An event not yet stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    pub kind: EventType,
+    pub who: String,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl NewEvent {
+    pub fn normal(who: impl Into<String>, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: EventType::Normal, who: who.into(), reason, message: message.into() }
+    }
+
+    pub fn warning(who: impl Into<String>, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: EventType::Warning, who: who.into(), reason, message: message.into() }
+    }
+}
+
+impl Write {
+    pub(super) async fn event(&mut self, uid: ExperimentUid, at: Timestamp, event: &NewEvent) -> Result<()> {
+        // Takes the counter's lock first, so that two writers cannot choose the same number.
+        self.touch(uid).await?;
+        sqlx::query(
+            "INSERT INTO events (experiment_uid, seq, happened_at, kind, who, reason, message)
+             VALUES ($1, (SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE experiment_uid = $1), $2, $3, $4, $5, $6)",
+        )
+        .bind(uid.to_string())
+        .bind(time(at))
+        .bind(spell(&event.kind))
+        .bind(event.who.clone())
+        .bind(event.reason)
+        .bind(event.message.clone())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The newest `limit` events, oldest first.
+    pub async fn events(&self, uid: ExperimentUid, limit: i64) -> Result<Vec<Event>> {
+        let rows = sqlx::query("SELECT * FROM events WHERE experiment_uid = $1 ORDER BY seq DESC LIMIT $2")
+            .bind(uid.to_string())
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .rev()
+            .map(|row| {
+                Ok(Event {
+                    seq: row.int("seq")?.cast_unsigned(),
+                    at: row.time("happened_at")?,
+                    kind: row.word("kind")?,
+                    who: row.text("who")?,
+                    reason: row.text("reason")?,
+                    message: row.text("message")?,
+                })
+            })
+            .collect()
+    }
+}

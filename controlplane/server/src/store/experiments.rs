@@ -1,0 +1,290 @@
+//! Experiments: create, read, change, delete. An acknowledgement follows the commit.
+
+use std::collections::BTreeMap;
+
+use em_api::experiment::{API_VERSION, Experiment, KIND, Metadata};
+use em_api::spec::Spec;
+use em_api::status::{Condition, ConditionStatus, ConditionType, Phase, Status};
+use em_api::{ExperimentUid, Timestamp};
+use sqlx::any::AnyRow;
+
+use super::codec::{Columns, json, spell, time};
+use super::events::NewEvent;
+use super::{Error, Result, Store, Write, now, random_lowercase};
+use crate::admit::expand::{Shard, expand};
+use crate::admit::{Admitted, NameChoice};
+
+/// The row of an experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    pub uid: ExperimentUid,
+    pub name: String,
+    pub owner: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub spec: Spec,
+    pub generation: u64,
+    pub observed_generation: u64,
+    pub revision: i64,
+    pub created_version: i64,
+    pub resource_version: i64,
+    pub phase: Phase,
+    pub message: Option<String>,
+    pub conditions: Vec<Condition>,
+    pub estimated_seconds: u64,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Creation {
+    New(Experiment),
+    /// An equal one was there.
+    Existing(Experiment),
+}
+
+impl Store {
+    /// Stores an admitted experiment with its whole matrix. Errors: [`Error::NameTaken`] when the name has another measured spec.
+    pub async fn create_experiment(&self, admitted: &Admitted, owner: &str) -> Result<Creation> {
+        let mut write = self.write().await?;
+        let name = match &admitted.name {
+            NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
+            NameChoice::Given(name) => {
+                if let Some(held) = write.by_name(name).await? {
+                    drop(write);
+                    return self.compare_with(held, admitted).await;
+                }
+                name.clone()
+            }
+        };
+        let version = write.version().await?;
+        let stored = fresh(admitted, name, owner, version);
+        insert(&mut write, &stored).await?;
+        for (ordinal, shard) in (0_i64..).zip(expand(&stored.spec)) {
+            insert_shard(&mut write, stored.uid, ordinal, &shard).await?;
+        }
+        let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
+        write.event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
+        write.wake = true;
+        self.commit(write).await?;
+        Ok(Creation::New(self.complete(stored).await?))
+    }
+
+    async fn compare_with(&self, held: Stored, admitted: &Admitted) -> Result<Creation> {
+        if held.deleted_at.is_some() {
+            return Err(Error::BeingDeleted(held.name));
+        }
+        let equal = measured(&held.spec) == measured(&admitted.spec);
+        let experiment = self.complete(held).await?;
+        if equal { Ok(Creation::Existing(experiment)) } else { Err(Error::NameTaken(Box::new(experiment))) }
+    }
+
+    /// What would be stored; nothing is.
+    pub fn preview(admitted: &Admitted, owner: &str) -> Experiment {
+        let name = match &admitted.name {
+            NameChoice::Given(name) => name.clone(),
+            NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
+        };
+        let trials = expand(&admitted.spec).iter().flat_map(|shard| &shard.blocks).map(|block| block.trials.len() as u64).sum();
+        let stored = fresh(admitted, name, owner, 0);
+        let counts = em_api::status::TrialCounts { total: trials, pending: trials, ..Default::default() };
+        let status = Status {
+            phase: stored.phase,
+            observed_generation: 0,
+            message: None,
+            conditions: stored.conditions.clone(),
+            trials: counts,
+            jobs: Vec::new(),
+            live: None,
+            estimated_seconds: Some(stored.estimated_seconds),
+            started_at: None,
+            finished_at: None,
+        };
+        stored.with_status(status)
+    }
+
+    pub async fn experiment(&self, name: &str) -> Result<Experiment> {
+        self.complete(self.stored(name).await?).await
+    }
+
+    /// The row alone: for answers that need no counts.
+    pub async fn stored(&self, name: &str) -> Result<Stored> {
+        let row = sqlx::query("SELECT * FROM experiments WHERE name = $1").bind(name.to_owned()).fetch_optional(&self.pool).await?;
+        read(&row.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?)
+    }
+
+    /// Up to `limit` experiments behind `after` (a name), by name.
+    pub async fn experiments(&self, after: &str, limit: i64) -> Result<Vec<Stored>> {
+        let rows = sqlx::query("SELECT * FROM experiments WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(after.to_owned())
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Completes a row of a list.
+    pub async fn completed(&self, stored: Stored) -> Result<Experiment> {
+        self.complete(stored).await
+    }
+
+    /// How many experiments are in each phase.
+    pub async fn phase_counts(&self) -> Result<Vec<(Phase, i64)>> {
+        let rows = sqlx::query("SELECT phase, COUNT(*) AS n FROM experiments GROUP BY phase").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((row.word("phase")?, row.int("n")?))).collect()
+    }
+}
+
+/// The spec without what may change later: equal texts are the same measurement.
+pub fn measured(spec: &Spec) -> String {
+    let mut spec = spec.clone();
+    (spec.desired, spec.retries, spec.priority) = (em_api::spec::Desired::Run, 0, 0);
+    (spec.ttl, spec.logs_ttl) = (None, em_api::HumanDuration::default());
+    json(&spec)
+}
+
+impl Stored {
+    pub(super) fn with_status(self, status: Status) -> Experiment {
+        Experiment {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            metadata: Metadata {
+                name: self.name,
+                labels: self.labels,
+                annotations: self.annotations,
+                uid: self.uid,
+                owner: self.owner,
+                resource_version: self.resource_version.cast_unsigned(),
+                generation: self.generation,
+                created_at: self.created_at,
+                deleted_at: self.deleted_at,
+            },
+            spec: self.spec,
+            status,
+        }
+    }
+}
+
+fn fresh(admitted: &Admitted, name: String, owner: &str, version: i64) -> Stored {
+    let at = now();
+    let accepted = Condition {
+        kind: ConditionType::Accepted,
+        status: ConditionStatus::True,
+        reason: "Valid".to_owned(),
+        message: "the experiment is valid".to_owned(),
+        last_transition_time: at,
+    };
+    Stored {
+        uid: ExperimentUid::generate(),
+        name,
+        owner: owner.to_owned(),
+        labels: admitted.labels.clone(),
+        annotations: admitted.annotations.clone(),
+        spec: admitted.spec.clone(),
+        generation: 1,
+        observed_generation: 0,
+        revision: 0,
+        created_version: version,
+        resource_version: version,
+        phase: Phase::Pending,
+        message: None,
+        conditions: vec![accepted],
+        estimated_seconds: admitted.estimated_seconds,
+        created_at: at,
+        started_at: None,
+        finished_at: None,
+        deleted_at: None,
+    }
+}
+
+async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO experiments (uid, name, owner, labels, annotations, spec, generation, observed_generation, revision,
+                                  created_version, resource_version, phase, conditions, estimated_seconds, log_position, settled,
+                                  created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 1, 0, 0, $7, $7, $8, $9, $10, 0, 0, $11)",
+    )
+    .bind(stored.uid.to_string())
+    .bind(stored.name.clone())
+    .bind(stored.owner.clone())
+    .bind(json(&stored.labels))
+    .bind(json(&stored.annotations))
+    .bind(json(&stored.spec))
+    .bind(stored.resource_version)
+    .bind(spell(&stored.phase))
+    .bind(json(&stored.conditions))
+    .bind(stored.estimated_seconds.cast_signed())
+    .bind(time(stored.created_at))
+    .execute(&mut *write.tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_shard(write: &mut Write, uid: ExperimentUid, ordinal: i64, shard: &Shard) -> Result<()> {
+    sqlx::query("INSERT INTO shards (id, experiment_uid, ordinal) VALUES ($1, $2, $3)")
+        .bind(shard.id.to_string())
+        .bind(uid.to_string())
+        .bind(ordinal)
+        .execute(&mut *write.tx)
+        .await?;
+    for (ordinal, block) in (0_i64..).zip(&shard.blocks) {
+        sqlx::query(
+            "INSERT INTO blocks (id, shard_id, experiment_uid, ordinal, repetition, batch_size, load_level)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(block.id.to_string())
+        .bind(shard.id.to_string())
+        .bind(uid.to_string())
+        .bind(ordinal)
+        .bind(i64::from(block.repetition))
+        .bind(i64::from(block.batch_size))
+        .bind(json(&block.load))
+        .execute(&mut *write.tx)
+        .await?;
+        for (ordinal, (backend, trial)) in (0_i64..).zip(&block.trials) {
+            sqlx::query("INSERT INTO trials (id, block_id, experiment_uid, ordinal, backend) VALUES ($1, $2, $3, $4, $5)")
+                .bind(trial.to_string())
+                .bind(block.id.to_string())
+                .bind(uid.to_string())
+                .bind(ordinal)
+                .bind(backend.clone())
+                .execute(&mut *write.tx)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+impl Write {
+    pub(super) async fn by_name(&mut self, name: &str) -> Result<Option<Stored>> {
+        let row =
+            sqlx::query("SELECT * FROM experiments WHERE name = $1").bind(name.to_owned()).fetch_optional(&mut *self.tx).await?;
+        row.as_ref().map(read).transpose()
+    }
+}
+
+pub(super) fn read(row: &AnyRow) -> Result<Stored> {
+    Ok(Stored {
+        uid: row.parsed("uid")?,
+        name: row.text("name")?,
+        owner: row.text("owner")?,
+        labels: row.from_json("labels")?,
+        annotations: row.from_json("annotations")?,
+        spec: row.from_json("spec")?,
+        generation: row.int("generation")?.cast_unsigned(),
+        observed_generation: row.int("observed_generation")?.cast_unsigned(),
+        revision: row.int("revision")?,
+        created_version: row.int("created_version")?,
+        resource_version: row.int("resource_version")?,
+        phase: row.word("phase")?,
+        message: row.opt_text("message")?,
+        conditions: row.from_json("conditions")?,
+        estimated_seconds: row.int("estimated_seconds")?.cast_unsigned(),
+        created_at: row.time("created_at")?,
+        started_at: row.opt_time("started_at")?,
+        finished_at: row.opt_time("finished_at")?,
+        deleted_at: row.opt_time("deleted_at")?,
+    })
+}

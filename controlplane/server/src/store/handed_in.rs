@@ -1,0 +1,233 @@
+//! Measurements as agents hand them in. The first body of a (trial, attempt, epoch) is accepted; the same again is fine; another
+//! one is kept as evidence and refused.
+
+use em_api::agent::Directive;
+use em_api::measurement::{Measurement, Outcome};
+use em_api::status::EventType;
+use em_api::{AttemptId, ExperimentUid, TrialId};
+use sha2::{Digest, Sha256};
+use sqlx::any::AnyRow;
+
+use super::attempts::Attempt;
+use super::codec::{Columns, ago, json, spell, time};
+use super::counted::{Handed, OutcomeKind};
+use super::events::NewEvent;
+use super::{Result, Store, Write, now};
+
+/// For this long after a job's end its agent may still deliver what it measured.
+pub const DELIVERY_AFTER_END_S: i64 = 3600;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    Accepted,
+    /// The same body was there already.
+    Same,
+    /// Another body was accepted before; this one is kept as evidence.
+    Differs,
+    /// A newer epoch holds the claim, or nobody does, or the time to deliver is over.
+    Fenced,
+    /// The measurement is not of a trial of this attempt's shard, or contradicts its plan.
+    Foreign(String),
+}
+
+/// How a measurement came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// By the agent itself: only the epoch that holds the claim is heard.
+    Agent,
+    /// From the job directory: an older epoch's work counts if it ended before the newer epoch claimed.
+    Spool,
+}
+
+impl Store {
+    /// Stores one measurement. `verdict` is what results code says of it, kept beside for lists.
+    pub async fn put_measurement(
+        &self,
+        attempt: AttemptId,
+        measurement: &Measurement,
+        delivery: Delivery,
+    ) -> Result<(PutOutcome, Directive)> {
+        let body = json(measurement);
+        let sha256 = hex::encode(Sha256::digest(body.as_bytes()));
+        let mut write = self.write().await?;
+        let (attempt, directive) = write.attempt_and_directive(attempt).await?;
+        if !may_deliver(&attempt, measurement, delivery) {
+            return Ok((PutOutcome::Fenced, directive));
+        }
+        let Some(trial) = write.trial_of(&attempt, measurement.trial).await? else {
+            let message = format!("trial {} is not of this attempt's shard", measurement.trial);
+            return Ok((PutOutcome::Foreign(message), directive));
+        };
+        if let Some(message) = contradiction(&attempt, &trial, measurement)? {
+            return Ok((PutOutcome::Foreign(message), directive));
+        }
+        let accepted: Option<String> = sqlx::query_scalar(
+            "SELECT sha256 FROM measurements WHERE trial_id = $1 AND attempt_id = $2 AND epoch = $3 AND accepted = 1",
+        )
+        .bind(measurement.trial.to_string())
+        .bind(attempt.id.to_string())
+        .bind(i64::from(measurement.epoch))
+        .fetch_optional(&mut *write.tx)
+        .await?;
+        let outcome = match accepted {
+            Some(held) if held == sha256 => return Ok((PutOutcome::Same, directive)),
+            Some(_) => PutOutcome::Differs,
+            None => PutOutcome::Accepted,
+        };
+        let spec: em_api::spec::Spec = trial.from_json("spec")?;
+        insert(&mut write, &attempt, measurement, &spec, outcome == PutOutcome::Accepted, &sha256, body).await?;
+        if outcome == PutOutcome::Accepted {
+            announce(&mut write, &attempt, measurement).await?;
+            write.wake = true;
+        }
+        self.commit(write).await?;
+        Ok((outcome, directive))
+    }
+
+    /// The keys of all accepted measurements of an experiment, in the order they came.
+    pub async fn handed(&self, uid: ExperimentUid) -> Result<Vec<Handed>> {
+        let rows = sqlx::query(
+            "SELECT trial_id, block_id, attempt_id, epoch, outcome, reason, verdict, texts_per_second, started_at, finished_at,
+                    received_at
+             FROM measurements WHERE experiment_uid = $1 AND accepted = 1 ORDER BY received_at, trial_id",
+        )
+        .bind(uid.to_string())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// The bodies of all accepted measurements, each with its hash.
+    pub async fn measurements(&self, uid: ExperimentUid) -> Result<Vec<(String, Measurement)>> {
+        let rows = sqlx::query(
+            "SELECT sha256, body FROM measurements WHERE experiment_uid = $1 AND accepted = 1 ORDER BY received_at, trial_id",
+        )
+        .bind(uid.to_string())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok((row.text("sha256")?, row.from_json("body")?))).collect()
+    }
+
+    /// A hash over the accepted set: what results are cached by.
+    pub async fn measurements_sha256(&self, uid: ExperimentUid) -> Result<String> {
+        let hashes: Vec<String> =
+            sqlx::query_scalar("SELECT sha256 FROM measurements WHERE experiment_uid = $1 AND accepted = 1 ORDER BY sha256")
+                .bind(uid.to_string())
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(hex::encode(Sha256::digest(hashes.concat().as_bytes())))
+    }
+}
+
+pub(super) fn read(row: &AnyRow) -> Result<Handed> {
+    Ok(Handed {
+        trial: row.parsed("trial_id")?,
+        block: row.parsed("block_id")?,
+        attempt: row.parsed("attempt_id")?,
+        epoch: row.count("epoch")?,
+        outcome: row.word("outcome")?,
+        reason: row.opt_text("reason")?,
+        verdict: row.opt_word("verdict")?,
+        texts_per_second: row.opt_float("texts_per_second")?,
+        started_at: row.time("started_at")?,
+        finished_at: row.time("finished_at")?,
+        received_at: row.time("received_at")?,
+    })
+}
+
+fn may_deliver(attempt: &Attempt, measurement: &Measurement, delivery: Delivery) -> bool {
+    let in_time = attempt.end().is_none_or(|(_, at)| at > ago(now(), DELIVERY_AFTER_END_S));
+    match (&attempt.claim, delivery) {
+        (Some(claim), Delivery::Agent) => measurement.epoch == claim.epoch && in_time,
+        (None, Delivery::Agent) => false,
+        (Some(claim), Delivery::Spool) => measurement.epoch >= claim.epoch || measurement.finished_at <= claim.at,
+        // The whole job ran while the server was away: `mkdir` in the job directory decided the claim.
+        (None, Delivery::Spool) => true,
+    }
+}
+
+fn contradiction(attempt: &Attempt, trial: &AnyRow, measurement: &Measurement) -> Result<Option<String>> {
+    if measurement.attempt != attempt.id {
+        return Ok(Some(format!("the body says attempt {}, the address {}", measurement.attempt, attempt.id)));
+    }
+    let backend = trial.text("backend")?;
+    let block: em_api::BlockId = trial.parsed("block_id")?;
+    if measurement.backend != backend || measurement.block != block {
+        return Ok(Some(format!("trial {} is of backend {backend} in block {block}", measurement.trial)));
+    }
+    Ok(None)
+}
+
+async fn insert(
+    write: &mut Write,
+    attempt: &Attempt,
+    measurement: &Measurement,
+    spec: &em_api::spec::Spec,
+    accepted: bool,
+    sha256: &str,
+    body: String,
+) -> Result<()> {
+    let (kind, reason, texts_per_second) = match &measurement.outcome {
+        Outcome::Measured { load } => {
+            (OutcomeKind::Measured, None, (load.window_s > 0.0).then(|| load.texts_ok as f64 / load.window_s))
+        }
+        Outcome::Failed { reason, .. } => (OutcomeKind::Failed, Some(reason.clone()), None),
+        Outcome::Interrupted { .. } => (OutcomeKind::Interrupted, Some("Interrupted".to_owned()), None),
+    };
+    let verdict = crate::results::verdict(measurement, spec).map(|(verdict, _)| spell(&verdict));
+    sqlx::query(
+        "INSERT INTO measurements (trial_id, attempt_id, epoch, sha256, experiment_uid, block_id, accepted, outcome, reason, verdict,
+                                   texts_per_second, started_at, finished_at, received_at, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         ON CONFLICT (trial_id, attempt_id, epoch, sha256) DO NOTHING",
+    )
+    .bind(measurement.trial.to_string())
+    .bind(attempt.id.to_string())
+    .bind(i64::from(measurement.epoch))
+    .bind(sha256.to_owned())
+    .bind(attempt.experiment.to_string())
+    .bind(measurement.block.to_string())
+    .bind(i64::from(accepted))
+    .bind(spell(&kind))
+    .bind(reason)
+    .bind(verdict)
+    .bind(texts_per_second)
+    .bind(time(measurement.started_at))
+    .bind(time(measurement.finished_at))
+    .bind(time(now()))
+    .bind(body)
+    .execute(&mut *write.tx)
+    .await?;
+    Ok(())
+}
+
+async fn announce(write: &mut Write, attempt: &Attempt, measurement: &Measurement) -> Result<()> {
+    let what = format!("{} at batch {}, repetition {}", measurement.backend, measurement.batch_size, measurement.repetition);
+    let event = match &measurement.outcome {
+        Outcome::Measured { .. } => return write.touch(attempt.experiment).await,
+        Outcome::Failed { reason, message, .. } => NewEvent {
+            kind: EventType::Warning,
+            who: "agent".to_owned(),
+            reason: "TrialFailed",
+            message: format!("{what}: {reason}: {message}"),
+        },
+        Outcome::Interrupted { message } => NewEvent::normal("agent", "TrialInterrupted", format!("{what}: {message}")),
+    };
+    write.event(attempt.experiment, now(), &event).await
+}
+
+impl Write {
+    /// The trial's row with its experiment's spec, when it belongs to the attempt's shard.
+    async fn trial_of(&mut self, attempt: &Attempt, trial: TrialId) -> Result<Option<AnyRow>> {
+        Ok(sqlx::query(
+            "SELECT t.backend, t.block_id, e.spec FROM trials t
+             JOIN blocks b ON b.id = t.block_id
+             JOIN experiments e ON e.uid = t.experiment_uid
+             WHERE t.id = $1 AND b.shard_id = $2",
+        )
+        .bind(trial.to_string())
+        .bind(attempt.shard.to_string())
+        .fetch_optional(&mut *self.tx)
+        .await?)
+    }
+}

@@ -1,0 +1,97 @@
+//! An experiment as users see it: its own row, with counts, jobs and the live view computed from the rows below it.
+
+use em_api::experiment::Experiment;
+use em_api::status::{Job, Live, Status};
+use em_api::{Timestamp, TrialId};
+
+use super::attempts::{Attempt, AttemptState};
+use super::experiments::Stored;
+use super::trials::{TrialRow, TrialState, states, tally};
+use super::{Result, Store, now};
+
+impl Store {
+    /// Completes a row.
+    pub(super) async fn complete(&self, stored: Stored) -> Result<Experiment> {
+        let uid = stored.uid;
+        let (rows, handed, attempts) = (self.matrix(uid).await?, self.handed(uid).await?, self.attempts(uid).await?);
+        let states = states(&rows, &handed, &attempts, stored.phase);
+        let status = Status {
+            phase: stored.phase,
+            observed_generation: stored.observed_generation,
+            message: stored.message.clone(),
+            conditions: stored.conditions.clone(),
+            trials: tally(&states, &handed),
+            jobs: attempts.iter().map(job).collect(),
+            live: live(&stored, &attempts, &rows, &states),
+            estimated_seconds: Some(stored.estimated_seconds),
+            started_at: stored.started_at,
+            finished_at: stored.finished_at,
+        };
+        Ok(stored.with_status(status))
+    }
+}
+
+/// One attempt as users see it: a job.
+pub fn job(attempt: &Attempt) -> Job {
+    let job = attempt.job();
+    let claim = attempt.claim.as_ref();
+    let (state, reason, over, finished_at) = match &attempt.state {
+        AttemptState::Intended { .. } | AttemptState::Submitting { .. } => ("SUBMITTING".to_owned(), None, None, None),
+        AttemptState::Submitted(submitted) => {
+            // A claim is newer news than the listing before it.
+            let requeued = claim.is_some_and(|claim| submitted.job.restarts.is_some_and(|restarts| restarts > claim.restart_count));
+            let word = match (&submitted.job.state, claim) {
+                (Some(word), Some(_)) if word == "PENDING" && !requeued => "RUNNING".to_owned(),
+                (Some(word), _) => word.clone(),
+                (None, Some(_)) => "RUNNING".to_owned(),
+                (None, None) => "PENDING".to_owned(),
+            };
+            (word, submitted.job.reason.clone(), submitted.over.as_ref(), submitted.over.as_ref().map(|over| over.at))
+        }
+        AttemptState::Ended { at, end, job, over } => {
+            let word = job.as_ref().and_then(|job| job.state.clone()).unwrap_or_else(|| "ENDED".to_owned());
+            (word, Some(format!("{}: {}", end.reason, end.message)), over.as_ref(), Some(over.as_ref().map_or(*at, |over| over.at)))
+        }
+    };
+    Job {
+        id: job.map(|job| job.id.clone()),
+        name: attempt.job_name.clone(),
+        cluster: job.and_then(|job| job.cluster.clone()),
+        node: claim.map(|claim| claim.node.clone()).or_else(|| job.and_then(|job| job.node.clone())),
+        state,
+        attempt_id: attempt.id,
+        attempt: attempt.number,
+        epoch: claim.map_or(0, |claim| claim.epoch),
+        reason,
+        expected_start: job.and_then(|job| job.expected_start).filter(|_| claim.is_none()),
+        submitted_at: job.and_then(|job| job.submitted_at),
+        started_at: job.and_then(|job| job.started_at).or_else(|| claim.map(|claim| claim.at)),
+        finished_at,
+        exit_code: over.and_then(|over| over.exit_code),
+    }
+}
+
+fn live(stored: &Stored, attempts: &[Attempt], rows: &[TrialRow], states: &[TrialState]) -> Option<Live> {
+    if stored.phase.ended() {
+        return None;
+    }
+    let running = attempts.iter().filter(|attempt| !attempt.ended()).filter_map(|attempt| attempt.live.as_ref());
+    let mut live = running.max_by_key(|live| live.at)?.clone();
+    if let Some(row) = live.trial.and_then(|trial| rows.iter().find(|row| row.id == trial)) {
+        live.batch_size = Some(row.batch_size);
+        live.backend.get_or_insert_with(|| row.backend.clone());
+    }
+    live.seconds_left = seconds_left(stored, states, live.trial, now());
+    Some(live)
+}
+
+/// What is left of the plan, at the pace seen so far once it can be told (from a tenth of the trials on), else as estimated.
+fn seconds_left(stored: &Stored, states: &[TrialState], _running: Option<TrialId>, at: Timestamp) -> Option<u64> {
+    let total = states.len() as f64;
+    let done = states.iter().filter(|state| state.handed.is_some()).count() as f64;
+    let elapsed = at.duration_since(stored.started_at?).as_secs_f64().max(0.0);
+    let planned = stored.estimated_seconds as f64;
+    let left = if done >= (total / 10.0).max(2.0) { elapsed / done * (total - done) } else { planned - elapsed };
+    // Never more than a trial beyond what is planned for the rest, never below zero.
+    Some(left.max(0.0).round() as u64)
+}

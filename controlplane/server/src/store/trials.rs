@@ -1,0 +1,198 @@
+//! The matrix as stored, and the state of each trial, computed from what was handed in: never stored twice.
+
+use std::collections::HashMap;
+
+use em_api::measurement::{Measurement, Outcome};
+use em_api::results::Verdict;
+use em_api::spec::LoadLevel;
+use em_api::status::{Phase, Trial, TrialCounts, TrialPhase};
+use em_api::{BlockId, ExperimentUid, ShardId, TrialId};
+use sqlx::any::AnyRow;
+
+use super::attempts::Attempt;
+use super::codec::Columns;
+use super::counted::{self, Handed, OutcomeKind};
+use super::{Result, Store};
+use crate::admit::expand::{Block, Shard};
+
+/// A trial with its place in the matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrialRow {
+    pub id: TrialId,
+    pub block: BlockId,
+    pub shard: ShardId,
+    pub backend: String,
+    pub repetition: u32,
+    pub batch_size: u32,
+    pub load: LoadLevel,
+}
+
+/// A trial's state, and which of the handed-in measurements counts for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrialState {
+    pub phase: TrialPhase,
+    pub handed: Option<usize>,
+}
+
+/// The state of each row, in their order.
+pub fn states(rows: &[TrialRow], handed: &[Handed], attempts: &[Attempt], phase: Phase) -> Vec<TrialState> {
+    let mut blocks: HashMap<BlockId, Vec<TrialId>> = HashMap::new();
+    for row in rows {
+        blocks.entry(row.block).or_default().push(row.id);
+    }
+    let mut counts: HashMap<TrialId, usize> = HashMap::new();
+    let mut by_block: HashMap<BlockId, Vec<usize>> = HashMap::new();
+    for (index, one) in handed.iter().enumerate() {
+        by_block.entry(one.block).or_default().push(index);
+    }
+    for (block, indices) in by_block {
+        let Some(trials) = blocks.get(&block) else { continue };
+        let here: Vec<Handed> = indices.iter().map(|&index| handed[index].clone()).collect();
+        counts.extend(counted::count(trials, &here).by_trial.into_iter().map(|(trial, index)| (trial, indices[index])));
+    }
+    let running: Vec<TrialId> =
+        attempts.iter().filter(|attempt| !attempt.ended()).filter_map(|attempt| attempt.live.as_ref()?.trial).collect();
+    rows.iter()
+        .map(|row| {
+            let index = counts.get(&row.id).copied();
+            let phase = match index.map(|index| handed[index].outcome) {
+                Some(OutcomeKind::Measured) => TrialPhase::Succeeded,
+                Some(OutcomeKind::Failed) => TrialPhase::Failed,
+                _ if running.contains(&row.id) && !phase.ended() => TrialPhase::Running,
+                Some(OutcomeKind::Interrupted) => TrialPhase::Interrupted,
+                None if phase == Phase::Failed => TrialPhase::Failed,
+                None => TrialPhase::Pending,
+            };
+            TrialState { phase, handed: index }
+        })
+        .collect()
+}
+
+pub fn tally(states: &[TrialState], handed: &[Handed]) -> TrialCounts {
+    let mut counts = TrialCounts { total: states.len() as u64, ..TrialCounts::default() };
+    for state in states {
+        let slot = match state.phase {
+            TrialPhase::Pending => &mut counts.pending,
+            TrialPhase::Running => &mut counts.running,
+            TrialPhase::Succeeded => &mut counts.succeeded,
+            TrialPhase::Failed => &mut counts.failed,
+            TrialPhase::Interrupted => &mut counts.interrupted,
+        };
+        *slot += 1;
+        match state.handed.and_then(|index| handed[index].verdict) {
+            Some(Verdict::Invalid) => counts.invalid += 1,
+            Some(Verdict::Inconclusive) => counts.inconclusive += 1,
+            Some(Verdict::Valid) | None => {}
+        }
+    }
+    counts
+}
+
+impl Store {
+    /// The matrix in its stored order.
+    pub async fn matrix(&self, uid: ExperimentUid) -> Result<Vec<TrialRow>> {
+        let rows = sqlx::query(
+            "SELECT t.id, t.block_id, b.shard_id, t.backend, b.repetition, b.batch_size, b.load_level FROM trials t
+             JOIN blocks b ON b.id = t.block_id JOIN shards s ON s.id = b.shard_id
+             WHERE t.experiment_uid = $1 ORDER BY s.ordinal, b.ordinal, t.ordinal",
+        )
+        .bind(uid.to_string())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// `GET …/trials`.
+    pub async fn trials(&self, uid: ExperimentUid, phase: Phase) -> Result<Vec<Trial>> {
+        let (rows, handed, attempts) = (self.matrix(uid).await?, self.handed(uid).await?, self.attempts(uid).await?);
+        let failures = self.failures(uid).await?;
+        let given_up = attempts.iter().rev().find_map(|attempt| attempt.end().map(|(end, _)| end.clone()));
+        let states = states(&rows, &handed, &attempts, phase);
+        Ok(rows
+            .into_iter()
+            .zip(states)
+            .map(|(row, state)| {
+                let one = state.handed.map(|index| &handed[index]);
+                let failure = one.and_then(|one| failures.get(&(one.trial, one.attempt, one.epoch)));
+                let (reason, message, log_tail) = match (failure, state.phase, &given_up) {
+                    (Some((message, log_tail)), _, _) => {
+                        (one.and_then(|one| one.reason.clone()), Some(message.clone()), log_tail.clone())
+                    }
+                    (None, TrialPhase::Failed, Some(end)) => (Some(end.reason.clone()), Some(end.message.clone()), None),
+                    _ => (one.and_then(|one| one.reason.clone()), None, None),
+                };
+                Trial {
+                    id: row.id,
+                    block: row.block,
+                    backend: row.backend,
+                    batch_size: row.batch_size,
+                    load: row.load,
+                    repetition: row.repetition,
+                    phase: state.phase,
+                    attempt: one.map(|one| one.attempt),
+                    epoch: one.map(|one| one.epoch),
+                    reason,
+                    message,
+                    log_tail,
+                    verdict: one.and_then(|one| one.verdict),
+                    texts_per_second: one.and_then(|one| one.texts_per_second),
+                    started_at: one.map(|one| one.started_at),
+                    finished_at: one.map(|one| one.finished_at),
+                }
+            })
+            .collect())
+    }
+
+    /// Message and log tail of what was not measured, by (trial, attempt, epoch).
+    async fn failures(&self, uid: ExperimentUid) -> Result<Failures> {
+        let rows =
+            sqlx::query("SELECT body FROM measurements WHERE experiment_uid = $1 AND accepted = 1 AND outcome <> 'measured'")
+                .bind(uid.to_string())
+                .fetch_all(&self.pool)
+                .await?;
+        let mut failures = Failures::new();
+        for row in &rows {
+            let measurement: Measurement = row.from_json("body")?;
+            let key = (measurement.trial, measurement.attempt, measurement.epoch);
+            match measurement.outcome {
+                Outcome::Failed { message, log_tail, .. } => failures.insert(key, (message, Some(log_tail))),
+                Outcome::Interrupted { message } => failures.insert(key, (message, None)),
+                Outcome::Measured { .. } => None,
+            };
+        }
+        Ok(failures)
+    }
+}
+
+type Failures = HashMap<(TrialId, em_api::AttemptId, u32), (String, Option<String>)>;
+
+fn read(row: &AnyRow) -> Result<TrialRow> {
+    Ok(TrialRow {
+        id: row.parsed("id")?,
+        block: row.parsed("block_id")?,
+        shard: row.parsed("shard_id")?,
+        backend: row.text("backend")?,
+        repetition: row.count("repetition")?,
+        batch_size: row.count("batch_size")?,
+        load: row.from_json("load_level")?,
+    })
+}
+
+/// The rows as admission expanded them.
+pub fn shards(rows: &[TrialRow]) -> Vec<Shard> {
+    let mut shards: Vec<Shard> = Vec::new();
+    for row in rows {
+        if shards.last().is_none_or(|shard| shard.id != row.shard) {
+            shards.push(Shard { id: row.shard, blocks: Vec::new() });
+        }
+        let Some(shard) = shards.last_mut() else { continue };
+        if shard.blocks.last().is_none_or(|block| block.id != row.block) {
+            let (id, repetition, batch_size, load) = (row.block, row.repetition, row.batch_size, row.load);
+            shard.blocks.push(Block { id, repetition, batch_size, load, trials: Vec::new() });
+        }
+        if let Some(block) = shard.blocks.last_mut() {
+            block.trials.push((row.backend.clone(), row.id));
+        }
+    }
+    shards
+}
