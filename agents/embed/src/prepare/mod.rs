@@ -16,7 +16,7 @@ pub use source::SourceError;
 pub use store::{StoreError, model_dir};
 
 /// Raised when the graph that we write changes: older graphs are then written anew.
-pub const GRAPH_VERSION: u32 = 1;
+pub const GRAPH_VERSION: u32 = 2;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct PrepareArgs {

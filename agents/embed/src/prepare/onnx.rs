@@ -164,21 +164,16 @@ impl Builder {
         name.to_owned()
     }
 
-    /// One node with one output; the output bears the node's name.
-    pub(crate) fn node(&mut self, name: &str, op_type: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
-        self.nodes(name, op_type, inputs, &[name], attributes);
-        name.to_owned()
-    }
-
-    pub(crate) fn nodes(&mut self, name: &str, op_type: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<Attribute>) {
-        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    /// One node with one output, which bears the node's name.
+    pub(crate) fn node(&mut self, name: &str, op_type: &str, inputs: &[&str], attribute: Vec<Attribute>) -> String {
         self.graph.node.push(NodeProto {
-            input: owned(inputs),
-            output: owned(outputs),
-            name: name.into(),
-            op_type: op_type.into(),
+            input: inputs.iter().map(|&input| input.to_owned()).collect(),
+            output: vec![name.to_owned()],
+            name: name.to_owned(),
+            op_type: op_type.to_owned(),
             attribute,
         });
+        name.to_owned()
     }
 
     pub(crate) fn token_input(&mut self, name: &str) {
