@@ -1,7 +1,7 @@
 //! Results → what people read: HTML, Markdown, text, CSV, JSON, plots (DESIGN section 9). Pure: bytes in memory.
 //!
-//! [`names`] lists the files without making them; [`tables`] and [`facts`] say what stands in them, and [`html`],
-//! [`markdown`], [`text`], [`csv`], [`data`] and [`plots`] write it.
+//! `names` lists the files without making them; `tables` and `facts` say what stands in them, and `html`,
+//! `markdown`, `text`, `csv`, `data` and `plots` write it.
 
 mod csv;
 mod data;

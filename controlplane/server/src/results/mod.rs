@@ -1,7 +1,7 @@
 //! Measurements → numbers. Pure; the same code serves the API, the report and the status.
 //!
-//! [`trials`] chooses the measurements that count and judges each ([`mod@verdict`], [`parity`]); [`cells`] averages
-//! repetitions, [`compare`] pairs backends inside blocks; [`warnings`] says what a reader must know first.
+//! `trials` chooses the measurements that count and judges each (`verdict`, `parity`); `cells` averages
+//! repetitions, `compare` pairs backends inside blocks; `warnings` says what a reader must know first.
 
 mod cells;
 mod compare;

@@ -27,7 +27,7 @@ pub(crate) struct Trial<'a> {
 /// One run of a block: (attempt, epoch). Attempts made later sort later.
 type Run = (AttemptId, u32);
 
-/// In the order of backends, batch sizes, load levels and repetitions; interrupted trials are left out.
+/// In the order of batch sizes, load levels, backends and repetitions; interrupted trials are left out.
 pub(crate) fn judge<'a>(spec: &Spec, measurements: &'a [Measurement], parity: &[Parity]) -> Vec<Trial<'a>> {
     let mut blocks: BTreeMap<BlockId, BTreeMap<Run, Vec<&Measurement>>> = BTreeMap::new();
     for measurement in measurements.iter().filter(|one| !matches!(one.outcome, Outcome::Interrupted { .. })) {

@@ -1,4 +1,4 @@
-//! The plots of a report. Each lays out one [`scene::Scene`]; [`bitmap`] and [`svg`] write it.
+//! The plots of a report. Each lays out one `scene::Scene`; `bitmap` and `svg` write it.
 
 mod axis;
 mod bars;

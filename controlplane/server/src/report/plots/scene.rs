@@ -1,5 +1,5 @@
-//! A drawing as a list of shapes in pixels of a 1200-wide sheet: laid out once, then written as PNG ([`super::bitmap`]) and as
-//! SVG ([`super::svg`]). Colours have meanings, so that a page can give them other values in the dark.
+//! A drawing as a list of shapes in pixels of a 1200-wide sheet: laid out once, then written as PNG (`super::bitmap`) and as
+//! SVG (`super::svg`). Colours have meanings, so that a page can give them other values in the dark.
 
 use std::sync::OnceLock;
 
