@@ -22,6 +22,8 @@ pub struct CliSettings {
     pub timeout: Duration,
     /// Where the commands are; absent: found by `PATH`.
     pub bin_dir: Option<PathBuf>,
+    /// Configuration file of the cluster; absent: `SLURM_CONF` of our own environment, else the site's.
+    pub slurm_conf: Option<PathBuf>,
     /// Variables passed on to the commands, and so to the jobs, beside the short list of `command.rs`.
     pub pass_env: Vec<String>,
     /// How far back a name is looked up in accounting.
@@ -30,7 +32,7 @@ pub struct CliSettings {
 
 impl Default for CliSettings {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), bin_dir: None, pass_env: Vec::new(), accounting_days: 30 }
+        Self { timeout: Duration::from_secs(30), bin_dir: None, slurm_conf: None, pass_env: Vec::new(), accounting_days: 30 }
     }
 }
 

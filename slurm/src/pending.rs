@@ -89,6 +89,7 @@ mod tests {
             "AssocGrpGRES",
             "ReqNodeNotAvail, UnavailableNodes:node3",
             "launch failed requeued held",
+            "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
             "SomethingNew",
         ] {
             assert!(matches!(PendingReason::parse(reason), Some(PendingReason::Waiting(_))), "{reason}");

@@ -113,10 +113,14 @@ em_fail() {
   echo "job script: ${*:2}" >&2
   exit "$1"
 }
-# TERM (time limit near, or cancelled) is passed on to the agent.
+# TERM (time limit near, or cancelled) is passed on to the agent; before there is one it ends this shell.
 em_on_term() {
   em_term=1
-  if [ -n "$em_agent" ]; then kill -TERM "$em_agent" 2>/dev/null; else exit 143; fi
+  case $em_agent in
+    '') exit 143 ;;
+    starting) ;;
+    *) kill -TERM "$em_agent" 2>/dev/null ;;
+  esac
 }
 trap 'em_witness "$?"' EXIT
 trap em_on_term TERM
@@ -124,24 +128,27 @@ cd -- "$em_dir" || em_fail 75 'this node cannot enter the job directory:' "$em_d
 rm -f WITNESS
 "#;
 
-/// bash runs a trap only between commands, hence `&` and `wait`; a trapped signal ends `wait`, hence the loop. The second
-/// `wait` knows the exit code of a child that ended meanwhile.
+/// bash runs a trap only between commands, hence the agent in the background. The obvious `wait` in the foreground loses the exit
+/// code (it becomes -1) about once in fifty times when TERM comes while the agent ends, which is what scancel does: it sends TERM
+/// to all processes at once (bash 5.2.15, 7 of 300 tries; this way 0 of 300). A `read` that times out runs traps at once, forks
+/// nothing, and leaves the exit code to be asked for when the agent is gone.
 const EPILOGUE: &str = r#"# The agent. Setup lines may have changed traps and options: here they are as needed.
 trap 'em_witness "$?"' EXIT
 trap em_on_term TERM
 set +eu
-AGENT &
+exec {em_tick}<> <(:)
+em_agent=starting
+AGENT {em_tick}<&- &
 em_agent=$!
 [ -z "$em_term" ] || kill -TERM "$em_agent"
-wait "$em_agent"
-em_code=$?
-while [ -n "$em_term" ]; do
-  em_term=
-  wait "$em_agent"
-  em_again=$?
-  [ "$em_again" -eq 127 ] || em_code=$em_again
+# Not `wait`: interrupted by TERM while the agent ends, it can lose the exit code.
+while kill -0 "$em_agent" 2>/dev/null; do
+  read -r -t 0.25 -u "$em_tick"
+  [ "$?" -gt 128 ] || sleep 1
 done
-exit "$em_code"
+trap '' TERM
+wait "$em_agent"
+exit "$?"
 "#;
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ impl Call {
         let passed = PASSED.into_iter().chain(settings.pass_env.iter().map(String::as_str));
         command.envs(passed.filter_map(|name| env::var_os(name).map(|value| (name, value))));
         command.envs(self.env.iter().copied());
+        command.envs(settings.slurm_conf.iter().map(|file| ("SLURM_CONF", file)));
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }

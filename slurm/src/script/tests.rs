@@ -99,10 +99,14 @@ fn the_script_reads_well() {
       echo "job script: ${*:2}" >&2
       exit "$1"
     }
-    # TERM (time limit near, or cancelled) is passed on to the agent.
+    # TERM (time limit near, or cancelled) is passed on to the agent; before there is one it ends this shell.
     em_on_term() {
       em_term=1
-      if [ -n "$em_agent" ]; then kill -TERM "$em_agent" 2>/dev/null; else exit 143; fi
+      case $em_agent in
+        '') exit 143 ;;
+        starting) ;;
+        *) kill -TERM "$em_agent" 2>/dev/null ;;
+      esac
     }
     trap 'em_witness "$?"' EXIT
     trap em_on_term TERM
@@ -127,18 +131,19 @@ fn the_script_reads_well() {
     trap 'em_witness "$?"' EXIT
     trap em_on_term TERM
     set +eu
-    /opt/em/em-agent run --plan '/shared/jobs/a b/plan.json' &
+    exec {em_tick}<> <(:)
+    em_agent=starting
+    /opt/em/em-agent run --plan '/shared/jobs/a b/plan.json' {em_tick}<&- &
     em_agent=$!
     [ -z "$em_term" ] || kill -TERM "$em_agent"
-    wait "$em_agent"
-    em_code=$?
-    while [ -n "$em_term" ]; do
-      em_term=
-      wait "$em_agent"
-      em_again=$?
-      [ "$em_again" -eq 127 ] || em_code=$em_again
+    # Not `wait`: interrupted by TERM while the agent ends, it can lose the exit code.
+    while kill -0 "$em_agent" 2>/dev/null; do
+      read -r -t 0.25 -u "$em_tick"
+      [ "$?" -gt 128 ] || sleep 1
     done
-    exit "$em_code"
+    trap '' TERM
+    wait "$em_agent"
+    exit "$?"
     "##);
 }
 
@@ -169,7 +174,7 @@ fn term_reaches_the_agent_and_its_farewell_is_waited_for() {
 #[test]
 fn an_agent_that_ends_at_once_on_term_still_gives_its_own_exit_code() {
     // Slurm sends TERM to shell and agent alike, so both react at the same moment.
-    for _ in 0..10 {
+    for _ in 0..20 {
         let dir = tempfile::tempdir().expect("a folder");
         let script = script(
             dir.path(),
@@ -179,8 +184,8 @@ fn an_agent_that_ends_at_once_on_term_still_gives_its_own_exit_code() {
         wait_for(&dir.path().join("pid"));
         let agent: i32 = std::fs::read_to_string(dir.path().join("pid")).expect("a pid").trim().parse().expect("a number");
         let agent = rustix::process::Pid::from_raw(agent).expect("a pid");
-        term(&child);
         let _ = rustix::process::kill_process(agent, rustix::process::Signal::TERM);
+        term(&child);
         assert_eq!(child.wait().expect("the script ends").code(), Some(5));
     }
 }

@@ -1,0 +1,147 @@
+//! A private cluster for one test, and small helpers around it. Ends with the test, whether it passes or not.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use em_slurm::{
+    CliScheduler, CliSettings, JobOptions, JobScript, JobView, SCRIPT_FILE, Scheduler, Submission, SubmitError, Submitted,
+};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tempfile::TempDir;
+
+pub(crate) struct Cluster {
+    // Short, since paths of sockets end at 107 bytes.
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// `knobs`: variables of `scripts/cluster.sh`.
+    pub(crate) fn up(knobs: &[(&str, &str)]) -> Self {
+        let cluster = Self { dir: tempfile::Builder::new().prefix("em").tempdir().expect("a temporary folder") };
+        cluster.script("up", knobs);
+        cluster
+    }
+
+    fn script(&self, verb: &str, knobs: &[(&str, &str)]) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster.sh");
+        let output = Command::new(&script)
+            .args([verb, "--dir"])
+            .arg(self.dir.path())
+            .envs([("NODES", "1"), ("CPUS", "4"), ("GPUS", "2"), ("PORT", "auto"), ("ACCT", "0"), ("KILLWAIT", "5")])
+            .envs(knobs.iter().copied())
+            .output()
+            .expect("scripts/cluster.sh runs");
+        assert!(output.status.success(), "cluster.sh {verb}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.dir.path().join("etc/slurm.conf")
+    }
+
+    pub(crate) fn scheduler(&self) -> CliScheduler {
+        self.scheduler_with(Duration::from_secs(30))
+    }
+
+    pub(crate) fn scheduler_with(&self, timeout: Duration) -> CliScheduler {
+        CliScheduler::new(CliSettings { timeout, slurm_conf: Some(self.conf()), ..CliSettings::default() })
+    }
+
+    pub(crate) fn user(&self) -> String {
+        let output = Command::new("id").arg("-un").output().expect("id runs");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// What a command of Slurm's prints.
+    pub(crate) fn slurm(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(program).args(args).env("SLURM_CONF", self.conf()).output().expect(program);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    pub(crate) fn write(&self, script: &JobScript) {
+        std::fs::create_dir_all(&script.job_dir).expect("the job directory");
+        std::fs::write(script.job_dir.join(SCRIPT_FILE), script.render()).expect("the script");
+    }
+
+    pub(crate) fn submission(&self, script: &JobScript) -> Submission {
+        Submission { name: script.name.clone(), comment: script.comment.clone(), job_dir: script.job_dir.clone() }
+    }
+
+    pub(crate) async fn submit(&self, slurm: &CliScheduler, script: &JobScript) -> Result<Submitted, SubmitError> {
+        self.write(script);
+        slurm.submit(&self.submission(script)).await
+    }
+
+    /// The listing's view of the job with this name, once it is as expected.
+    pub(crate) async fn view(&self, slurm: &CliScheduler, name: &str, expected: impl Fn(&JobView) -> bool) -> JobView {
+        let end = Instant::now() + Duration::from_secs(40);
+        loop {
+            let jobs = slurm.list(name).await.expect("the listing");
+            if let Some(view) = jobs.iter().find(|view| view.name == name && expected(view)) {
+                return view.clone();
+            }
+            assert!(Instant::now() < end, "job {name} is not as expected: {jobs:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn controller(&self) -> Pid {
+        let text = std::fs::read_to_string(self.dir.path().join("run/slurmctld.pid")).expect("the controller's pid file");
+        text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
+    }
+
+    pub(crate) fn signal_controller(&self, signal: Signal) {
+        kill_process(self.controller(), signal).expect("the controller runs");
+    }
+
+    pub(crate) async fn end_controller(&self) {
+        let pid = self.controller();
+        self.signal_controller(Signal::TERM);
+        // Process 1 of a container may leave it as a zombie.
+        let zombie =
+            || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).is_ok_and(|stat| stat.contains(") Z "));
+        wait_for("the controller's end", || test_kill_process(pid).is_err() || zombie()).await;
+    }
+
+    pub(crate) fn start_controller(&self) {
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let status = Command::new("slurmctld").env("SLURM_CONF", self.conf()).env("PATH", path).status();
+        assert!(status.expect("slurmctld runs").success());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.script("down", &[]);
+    }
+}
+
+pub(crate) fn agent(code: &str) -> Vec<String> {
+    ["bash", "-c", code].map(str::to_owned).to_vec()
+}
+
+/// A job of this name, in a folder of its own.
+pub(crate) fn job(cluster: &Cluster, name: &str, agent: Vec<String>) -> JobScript {
+    JobScript {
+        name: name.to_owned(),
+        comment: String::new(),
+        options: JobOptions::default(),
+        job_dir: cluster.dir().join("jobs").join(name),
+        modules: Vec::new(),
+        setup: Vec::new(),
+        env: std::collections::BTreeMap::new(),
+        agent,
+    }
+}
+
+pub(crate) async fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(40);
+    while !condition() {
+        assert!(Instant::now() < end, "gave up waiting for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
