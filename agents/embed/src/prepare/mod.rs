@@ -116,7 +116,7 @@ pub fn run(args: PrepareArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes `onnx/model.onnx` (or a named variant, see [`graph_path`]) into the model's folder unless it is up to date.
+/// Writes `onnx/model.onnx` (or a variant: `model-cls.onnx`, `model-mean-raw.onnx`) into the model's folder unless it is up to date.
 /// The files appear whole or not at all, so several processes may prepare the same folder at once.
 pub fn prepare_model(dir: &Path, options: PrepareOptions) -> Result<PreparedModel, PrepareError> {
     let folder = source::Folder::read(dir)?;
