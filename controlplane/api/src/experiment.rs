@@ -60,6 +60,9 @@ pub struct Created {
     /// Things that will work but surprise (an estimate above the time limit, for example).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The sbatch text, for a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
 }
 
 /// `PATCH /experiments/{name}` (JSON merge patch): the mutable fields only.

@@ -10,4 +10,5 @@ pub mod metrics;
 pub mod reconcile;
 pub mod report;
 pub mod results;
+pub mod serve;
 pub mod store;

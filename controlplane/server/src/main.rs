@@ -1,2 +1,58 @@
-//! placeholder
-fn main() {}
+//! `em-controlplane`: reads settings, starts the server, waits for a signal.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use em_controlplane::config::{Args, Command, LogFormat, Settings, resolve};
+use em_controlplane::serve;
+use em_slurm::{CliScheduler, CliSettings};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let Command::Serve(args) = Args::parse().command;
+    let result = resolve(*args).map_err(anyhow::Error::from).and_then(|settings| {
+        // Whatever we make is for our account only, unless it says otherwise.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        log_to_stderr(settings.log_format);
+        run(&settings)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("em-controlplane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let scheduler = CliScheduler::new(CliSettings {
+        timeout: settings.slurm_timeout,
+        bin_dir: settings.slurm_bin_dir.clone(),
+        ..CliSettings::default()
+    });
+    let mut running = serve::start(settings, Arc::new(scheduler)).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = running.broken() => anyhow::bail!("the reconciler ended unexpectedly"),
+    }
+    tracing::info!("stopping; jobs go on and the next start finds them");
+    running.stop().await;
+    Ok(())
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,actix_server=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

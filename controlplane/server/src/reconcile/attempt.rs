@@ -13,7 +13,7 @@ pub(super) const WHO: &str = "reconciler";
 
 /// At most one step that touches the attempt's row. Returns whether the pace of submissions held it back.
 pub(super) fn step(world: &World, view: &View, attempt: &Attempt, submissions: &mut u32, decisions: &mut Decisions) -> bool {
-    let mine = world.slurm.jobs.as_deref().map(|jobs| listing::mine(attempt, jobs, &world.knobs));
+    let mine = world.slurm.jobs.as_deref().map(|jobs| listing::mine(attempt, jobs));
     for job in mine.iter().flat_map(|mine| &mine.surplus) {
         let (uid, job_id, name) = (Some(attempt.experiment), job.id.clone(), job.name.clone());
         decisions.push(Action::CancelStray { uid, job_id, name, duplicate: true });
@@ -66,7 +66,7 @@ fn submitting(
         return;
     }
     let Some(found) = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref()) else { return };
-    match listing::mine(attempt, found, &world.knobs).kept {
+    match listing::mine(attempt, found).kept {
         Some(job) => decisions.push(adopt(attempt, job)),
         None => {
             let message = format!("no job named {} exists; it is submitted again", attempt.job_name);
@@ -88,7 +88,7 @@ fn follow(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted, 
     let Some(mine) = mine else { return };
     let sources = view.sources.get(&attempt.id);
     let found = sources.and_then(|sources| sources.found.as_deref());
-    let kept = mine.kept.or_else(|| found.and_then(|found| listing::mine(attempt, found, &world.knobs).kept));
+    let kept = mine.kept.or_else(|| found.and_then(|found| listing::mine(attempt, found).kept));
     let Some(job) = kept else { return missing(world, view, attempt, submitted, decisions) };
     let now_known = SlurmJob { ..listing::seen(Some(&submitted.job), job) };
     let over =

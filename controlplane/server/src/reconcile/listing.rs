@@ -1,9 +1,8 @@
-//! Which jobs of a listing are an attempt's. Identity is the name (unique per attempt) together with the account; ids are
-//! reused by Slurm and decide only between jobs of one name.
+//! Which jobs of a listing are an attempt's. Identity is the name, unique per attempt, among our account's jobs
+//! (the scheduler lists no others); ids are reused by Slurm and decide only between jobs of one name.
 
 use em_slurm::JobView;
 
-use super::world::Knobs;
 use crate::store::attempts::{Attempt, JobOutcome, SlurmJob};
 
 /// The job that counts for an attempt, and the live ones beside it that must go.
@@ -14,10 +13,10 @@ pub(super) struct Mine<'a> {
 }
 
 /// Of several jobs: the one that holds the claim, whatever its id; if none does, the lowest id that is alive.
-pub(super) fn mine<'a>(attempt: &Attempt, jobs: &'a [JobView], knobs: &Knobs) -> Mine<'a> {
+pub(super) fn mine<'a>(attempt: &Attempt, jobs: &'a [JobView]) -> Mine<'a> {
     let mut named: Vec<&JobView> = jobs
         .iter()
-        .filter(|job| job.name == attempt.job_name && ours(job, knobs))
+        .filter(|job| job.name == attempt.job_name)
         // Slurm keeps a record of submissions that it refused.
         .filter(|job| !(job.state.ended() && job.reason.as_deref() == Some("BadConstraints")))
         .collect();
@@ -33,14 +32,6 @@ pub(super) fn mine<'a>(attempt: &Attempt, jobs: &'a [JobView], knobs: &Knobs) ->
     .copied();
     let surplus = named.iter().filter(alive).filter(|job| kept.is_none_or(|kept| kept.id != job.id)).copied().collect();
     Mine { kept, surplus }
-}
-
-/// Someone else's job may carry any name.
-pub(super) fn ours(job: &JobView, knobs: &Knobs) -> bool {
-    match (&knobs.user, &job.user) {
-        (Some(us), Some(user)) => us == user,
-        _ => true,
-    }
 }
 
 /// Slurm's words about a job, merged into what was known: a later listing may know less (accounting has no cluster).

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::world::{Action, Decisions, View, World};
-use super::{attempt, listing, shard, standing};
+use super::{attempt, shard, standing};
 
 /// What to do about everything that was seen.
 pub fn plan(world: &World) -> Decisions {
@@ -58,9 +58,7 @@ fn strays(world: &World, decisions: &mut Decisions) {
         .filter(|attempt| !attempt.ended())
         .map(|attempt| attempt.job_name.as_str())
         .collect();
-    for job in
-        jobs.iter().filter(|job| !job.state.ended() && listing::ours(job, &world.knobs) && !owned.contains(job.name.as_str()))
-    {
+    for job in jobs.iter().filter(|job| !job.state.ended() && !owned.contains(job.name.as_str())) {
         decisions.push(Action::CancelStray { uid: None, job_id: job.id.clone(), name: job.name.clone(), duplicate: false });
     }
 }

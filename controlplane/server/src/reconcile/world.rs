@@ -38,8 +38,6 @@ pub struct Knobs {
     pub cancel_again: SignedDuration,
     /// When this server started: what it did not see happen is not held against a submission.
     pub awake_since: Timestamp,
-    /// Jobs of other accounts are not ours, whatever their name. `None`: not known.
-    pub user: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,165 @@
+//! `/experiments`: create, list, read, change, delete. The acknowledgement follows the commit.
+
+use actix_web::http::header;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use em_api::experiment::{Created, Experiment, ExperimentList};
+use serde::Deserialize;
+
+use super::access::{self, Caller};
+use super::problem::{Answer, Refusal};
+use super::selector::Selector;
+use super::{App, logs, parts, patch, report, results, watch};
+use crate::admit::{Admitted, NameChoice, admit, parse_body};
+use crate::store::experiments::{Creation, measured};
+use crate::store::{self, Store};
+
+/// The largest experiment that anybody wrote by hand has a few kilobytes.
+const BODY_BYTES: usize = 1 << 20;
+const DEFAULT_LIMIT: u32 = 100;
+const LARGEST_LIMIT: u32 = 500;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config.service(
+        web::scope("/experiments")
+            .wrap(from_fn(access::people))
+            .app_data(PayloadConfig::new(BODY_BYTES))
+            .service(web::resource("").route(web::get().to(list)).route(web::post().to(create)))
+            .service(
+                web::resource("/{name}").route(web::get().to(read)).route(web::patch().to(change)).route(web::delete().to(delete)),
+            )
+            .service(web::resource("/{name}/trials").route(web::get().to(parts::trials)))
+            .service(web::resource("/{name}/jobs").route(web::get().to(parts::jobs)))
+            .service(web::resource("/{name}/events").route(web::get().to(parts::events)))
+            .service(web::resource("/{name}/script").route(web::get().to(parts::script)))
+            .service(web::resource("/{name}/logs").route(web::get().to(logs::logs)))
+            .service(web::resource("/{name}/results").route(web::get().to(results::results)))
+            .service(web::resource("/{name}/report.{ending}").route(web::get().to(report::file)))
+            .service(web::resource("/{name}/plots/{file}").route(web::get().to(report::plot))),
+    );
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateQuery {
+    dry_run: Option<bool>,
+}
+
+async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
+    let value = parse_body(&body, content_type(&request))?;
+    let admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
+    if query.dry_run.unwrap_or(false) {
+        let experiment = preview(&app, &admitted, &who.owner).await?;
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings }));
+    }
+    let (mut response, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
+        Creation::New(experiment) => {
+            let mut response = HttpResponse::Created();
+            response.insert_header((header::LOCATION, format!("/experiments/{}", experiment.metadata.name)));
+            (response, experiment)
+        }
+        Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
+    };
+    response.insert_header(etag(&experiment));
+    Ok(response.json(Created { experiment, warnings: admitted.warnings }))
+}
+
+/// What a creation would answer, and whether it would be refused.
+async fn preview(app: &App, admitted: &Admitted, owner: &str) -> Answer<Experiment> {
+    if let NameChoice::Given(name) = &admitted.name
+        && let Some(held) = app.store.experiment_if_any(name).await?
+    {
+        if held.metadata.deleted_at.is_some() {
+            return Err(store::Error::BeingDeleted(held.metadata.name).into());
+        }
+        if measured(&held.spec) != measured(&admitted.spec) {
+            return Err(store::Error::NameTaken(Box::new(held)).into());
+        }
+        return Ok(held);
+    }
+    Ok(Store::preview(admitted, owner))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListQuery {
+    limit: Option<u32>,
+    #[serde(rename = "continue")]
+    next: Option<String>,
+    label_selector: Option<String>,
+    watch: Option<bool>,
+}
+
+async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> Answer {
+    let selector = Selector::parse(query.label_selector.as_deref())?;
+    if query.watch.unwrap_or(false) {
+        return watch::watch(app, &request, selector);
+    }
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        return Err(Refusal::bad_request("invalid_query", format!("limit is a number from 1 to {LARGEST_LIMIT}")));
+    }
+    let mut after = query.next.clone().unwrap_or_default();
+    let (mut items, mut next) = (Vec::new(), None);
+    'pages: loop {
+        let page = app.store.experiments(&after, i64::from(limit)).await?;
+        let full = page.len() == limit as usize;
+        for stored in page {
+            if items.len() == limit as usize {
+                next = Some(after);
+                break 'pages;
+            }
+            after.clone_from(&stored.name);
+            if selector.selects(&stored.labels) {
+                items.push(app.store.completed(stored).await?);
+            }
+        }
+        if !full {
+            break;
+        }
+    }
+    Ok(HttpResponse::Ok().json(ExperimentList { items, next }))
+}
+
+async fn read(app: Data<App>, name: Path<String>) -> Answer {
+    Ok(shown(HttpResponse::Ok(), &app.store.experiment(&name).await?))
+}
+
+async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<String>, body: Bytes) -> Answer {
+    let stored = app.store.stored(&name).await?;
+    let patch = patch::read(&parse_body(&body, content_type(&request))?, &stored)?;
+    let changed = app.store.patch_experiment(&name, &patch, if_match(&request)?, &who.owner).await?;
+    Ok(shown(HttpResponse::Ok(), &changed))
+}
+
+async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<String>) -> Answer {
+    if let Some(version) = if_match(&request)?
+        && app.store.stored(&name).await?.resource_version.cast_unsigned() != version
+    {
+        return Err(store::Error::Stale("experiment").into());
+    }
+    Ok(shown(HttpResponse::Accepted(), &app.store.delete_experiment(&name, &who.owner).await?))
+}
+
+fn shown(mut response: HttpResponseBuilder, experiment: &Experiment) -> HttpResponse {
+    response.insert_header(etag(experiment)).json(experiment)
+}
+
+fn etag(experiment: &Experiment) -> (header::HeaderName, String) {
+    (header::ETAG, format!("\"{}\"", experiment.metadata.resource_version))
+}
+
+fn if_match(request: &HttpRequest) -> Answer<Option<u64>> {
+    let Some(tag) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let tag = tag.to_str().unwrap_or_default().trim();
+    if tag == "*" {
+        return Ok(None);
+    }
+    let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    version.map(Some).ok_or_else(|| Refusal::bad_request("invalid_header", "If-Match takes one ETag as GET returned it"))
+}
+
+fn content_type(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+}

@@ -1,0 +1,47 @@
+//! What stands below an experiment: trials, jobs, events, and the script that Slurm gets.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use em_api::AttemptId;
+use em_api::status::{EventList, JobList, TrialList};
+
+use super::App;
+use super::problem::{Answer, Refusal};
+use crate::job;
+use crate::store::status;
+
+/// The newest so many are shown.
+const EVENTS: i64 = 1_000;
+
+pub(super) async fn trials(app: Data<App>, name: Path<String>) -> Answer {
+    let stored = app.store.stored(&name).await?;
+    Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(stored.uid, stored.phase).await? }))
+}
+
+pub(super) async fn jobs(app: Data<App>, name: Path<String>) -> Answer {
+    let stored = app.store.stored(&name).await?;
+    let attempts = app.store.attempts(stored.uid).await?;
+    Ok(HttpResponse::Ok().json(JobList { items: attempts.iter().map(status::job).collect() }))
+}
+
+pub(super) async fn events(app: Data<App>, name: Path<String>) -> Answer {
+    let stored = app.store.stored(&name).await?;
+    Ok(HttpResponse::Ok().json(EventList { items: app.store.events(stored.uid, EVENTS).await? }))
+}
+
+/// The script of the newest job; before there is one, that of the first, with zeros for the attempt's id.
+pub(super) async fn script(app: Data<App>, name: Path<String>) -> Answer {
+    let stored = app.store.stored(&name).await?;
+    let newest = app.store.attempts(stored.uid).await?.pop();
+    let (shard, attempt, job_name) = match newest {
+        Some(attempt) => (attempt.shard, attempt.id, attempt.job_name),
+        None => {
+            let rows = app.store.matrix(stored.uid).await?;
+            let first = rows.first().ok_or_else(|| Refusal::not_found("trial in this experiment"))?;
+            let none = AttemptId(ulid::Ulid::nil());
+            (first.shard, none, app.store.job_name(none))
+        }
+    };
+    let script = job::script(&app.jobs, (&stored.name, stored.uid), &stored.spec, (shard, attempt), &job_name);
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(script.render()))
+}

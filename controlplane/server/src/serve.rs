@@ -1,0 +1,160 @@
+//! One server process: lock the state, open the store, bind, reconcile, serve, and stop in order when asked to.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use anyhow::Context;
+use em_api::HumanDuration;
+use em_slurm::Scheduler;
+use jiff::SignedDuration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::config::{ADMIN_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, Settings, StateDir};
+use crate::http::{App, HttpServers, bind};
+use crate::job::JobSettings;
+use crate::metrics::Metrics;
+use crate::reconcile::world::Knobs;
+use crate::reconcile::{Reconciler, Timing};
+use crate::store::access::{Principal, Role, new_secret};
+use crate::store::{Store, now};
+
+/// A server that answers. Dropping it without [`Running::stop`] is like a crash: the next start goes on.
+pub struct Running {
+    url: String,
+    state: StateDir,
+    store: Store,
+    stop: CancellationToken,
+    servers: HttpServers,
+    reconciler: JoinHandle<()>,
+}
+
+/// Starts a server; returns when it answers.
+pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow::Result<Running> {
+    let state = StateDir::open(&settings.state_dir)?;
+    make_job_dir(&settings.job_dir).with_context(|| format!("using the job directory {}", settings.job_dir.display()))?;
+    let metrics = Metrics::new();
+    let database = settings.database.clone().unwrap_or_else(|| Store::sqlite_url(state.path()));
+    let store = Store::open(&database, metrics.db_commit_seconds.clone()).await.context("opening the database")?;
+    let owner = user_name();
+    first_tokens(&state, &store, &owner).await?;
+
+    let main = bind(settings.listen, state.last_port()).with_context(|| format!("listening on {}", settings.listen))?;
+    let agent = settings
+        .agent_listen
+        .map(|address| TcpListener::bind(address).with_context(|| format!("listening on {address}")))
+        .transpose()?;
+    let url = web_address(main.local_addr()?);
+    let agent_url = agent.as_ref().map(TcpListener::local_addr).transpose()?.map(web_address);
+    let advertise = settings.advertise.clone().or(agent_url).unwrap_or_else(|| url.clone());
+    let jobs = JobSettings {
+        job_dir: settings.job_dir.clone(),
+        store_dir: settings.store_dir.clone(),
+        agent: settings.agent.clone(),
+        advertise,
+        claim_timeout: HumanDuration(settings.claim_timeout),
+    };
+    let stop = CancellationToken::new();
+    let app = App::new(store.clone(), metrics.clone(), jobs.clone(), &url, stop.clone());
+    let servers = HttpServers::start(&app, main, agent).context("starting the listeners")?;
+    let (knobs, timing) = (knobs(settings), timing(settings));
+    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics);
+    let reconciler = tokio::spawn(reconciler.run(stop.clone()));
+    announce(&state, &url)?;
+    info!(url, server8 = store.server8(), "the control plane answers at {url}");
+    Ok(Running { url, state, store, stop, servers, reconciler })
+}
+
+impl Running {
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn state_dir(&self) -> &std::path::Path {
+        self.state.path()
+    }
+
+    /// Listeners first, then the reconciler's action at hand; jobs stay.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.servers.stop().await;
+        if let Err(error) = self.reconciler.await {
+            tracing::error!(%error, "the reconciler ended badly");
+        }
+        self.store.close().await;
+    }
+
+    /// Resolves when the reconciler has ended by itself, which it never should.
+    pub async fn broken(&mut self) {
+        let ended = (&mut self.reconciler).await;
+        tracing::error!(
+            panicked = ended.is_err(),
+            "the reconciler has ended; the process stops so that a supervisor starts it anew"
+        );
+    }
+}
+
+/// The first start's tokens. A file that is lost is made again, with a new token.
+async fn first_tokens(state: &StateDir, store: &Store, owner: &str) -> anyhow::Result<()> {
+    for (file, role) in [(ADMIN_TOKEN, Role::Admin), (SCRAPER_TOKEN, Role::Scraper)] {
+        let secret = match state.secret(file)? {
+            Some(secret) => secret,
+            None => {
+                let secret = new_secret("em");
+                state.write(file, &format!("{secret}\n"))?;
+                secret
+            }
+        };
+        store.add_token(&secret, &Principal { owner: owner.to_owned(), role }).await?;
+    }
+    Ok(())
+}
+
+/// What `emctl` reads.
+fn announce(state: &StateDir, url: &str) -> anyhow::Result<()> {
+    let token_file = state.path().join(ADMIN_TOKEN).to_string_lossy().into_owned();
+    let file = ServerFile { url: url.to_owned(), token_file, pid: std::process::id() };
+    Ok(state.write(SERVER_FILE, &serde_json::to_string_pretty(&file)?)?)
+}
+
+fn make_job_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn web_address(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+/// The account that runs us; Slurm names jobs' owners in the same way.
+fn user_name() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let entry = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.get(2).and_then(|field| field.parse::<u32>().ok()) == Some(uid));
+    match entry {
+        Some(fields) => fields[0].to_owned(),
+        // Accounts of a directory service are not in the file.
+        None => std::env::var("USER").unwrap_or_else(|_| uid.to_string()),
+    }
+}
+
+fn knobs(settings: &Settings) -> Knobs {
+    let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+    Knobs {
+        settle: signed(settings.settle_time),
+        missing_grace: signed(settings.missing_grace),
+        agent_silent_after: signed(settings.agent_silent_after),
+        backoff: signed(settings.retry_backoff),
+        collect_grace: signed(settings.collect_grace),
+        cancel_again: SignedDuration::from_secs(30),
+        awake_since: now(),
+    }
+}
+
+fn timing(settings: &Settings) -> Timing {
+    Timing { poll_interval: settings.poll_interval, fast_poll_interval: settings.fast_poll_interval, ..Timing::default() }
+}
