@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use actix_web::dev::{Server, ServerHandle};
 use anyhow::Context;
 use em_api::HumanDuration;
 use em_slurm::Scheduler;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::config::{ADMIN_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, Settings, StateDir};
-use crate::http::{App, HttpServers, bind};
+use crate::http;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::reconcile::world::Knobs;
@@ -26,7 +27,7 @@ pub struct Running {
     state: StateDir,
     store: Store,
     stop: CancellationToken,
-    servers: HttpServers,
+    servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
     reconciler: JoinHandle<()>,
 }
 
@@ -56,8 +57,12 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
         claim_timeout: HumanDuration(settings.claim_timeout),
     };
     let stop = CancellationToken::new();
-    let app = App::new(store.clone(), metrics.clone(), jobs.clone(), &url, stop.clone());
-    let servers = HttpServers::start(&app, main, agent).context("starting the listeners")?;
+    let app = http::App::new(store.clone(), metrics.clone(), jobs.clone(), main.local_addr()?, stop.clone());
+    let mut servers = Vec::new();
+    if let Some(agent) = agent {
+        servers.push(spawned(http::agent_server(app.clone(), agent).context("starting the agents' listener")?));
+    }
+    servers.push(spawned(http::server(app, main).context("starting the listener")?));
     let (knobs, timing) = (knobs(settings), timing(settings));
     let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics);
     let reconciler = tokio::spawn(reconciler.run(stop.clone()));
@@ -78,7 +83,12 @@ impl Running {
     /// Listeners first, then the reconciler's action at hand; jobs stay.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.servers.stop().await;
+        for (handle, task) in self.servers {
+            handle.stop(true).await;
+            if let Ok(Err(error)) = task.await {
+                tracing::warn!(%error, "a listener ended badly");
+            }
+        }
         if let Err(error) = self.reconciler.await {
             tracing::error!(%error, "the reconciler ended badly");
         }
@@ -93,6 +103,21 @@ impl Running {
             "the reconciler has ended; the process stops so that a supervisor starts it anew"
         );
     }
+}
+
+fn spawned(server: Server) -> (ServerHandle, JoinHandle<std::io::Result<()>>) {
+    (server.handle(), tokio::spawn(server))
+}
+
+/// Binds. Port 0: the port of the last start, when it is free, else any: agents of running jobs have the old address.
+fn bind(address: SocketAddr, last_port: Option<u16>) -> std::io::Result<TcpListener> {
+    if address.port() == 0
+        && let Some(port) = last_port
+        && let Ok(listener) = TcpListener::bind(SocketAddr::new(address.ip(), port))
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(address)
 }
 
 /// The first start's tokens. A file that is lost is made again, with a new token.

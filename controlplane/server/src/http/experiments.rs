@@ -51,7 +51,8 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
     let admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
     if query.dry_run.unwrap_or(false) {
         let experiment = preview(&app, &admitted, &who.owner).await?;
-        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings }));
+        let script = Some(parts::preview_script(&app, &experiment));
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script }));
     }
     let (mut response, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
         Creation::New(experiment) => {
@@ -62,7 +63,7 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
         Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
     };
     response.insert_header(etag(&experiment));
-    Ok(response.json(Created { experiment, warnings: admitted.warnings }))
+    Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None }))
 }
 
 /// What a creation would answer, and whether it would be refused.

@@ -2,8 +2,9 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use em_api::AttemptId;
+use em_api::experiment::Experiment;
 use em_api::status::{EventList, JobList, TrialList};
+use em_api::{AttemptId, ShardId};
 
 use super::App;
 use super::problem::{Answer, Refusal};
@@ -44,4 +45,11 @@ pub(super) async fn script(app: Data<App>, name: Path<String>) -> Answer {
     };
     let script = job::script(&app.jobs, (&stored.name, stored.uid), &stored.spec, (shard, attempt), &job_name);
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(script.render()))
+}
+
+/// The script of the first job that an experiment would have, with zeros for ids that are made later.
+pub(super) fn preview_script(app: &App, experiment: &Experiment) -> String {
+    let (shard, attempt) = (ShardId(ulid::Ulid::nil()), AttemptId(ulid::Ulid::nil()));
+    let owner = (experiment.metadata.name.as_str(), experiment.metadata.uid);
+    job::script(&app.jobs, owner, &experiment.spec, (shard, attempt), &app.store.job_name(attempt)).render()
 }
