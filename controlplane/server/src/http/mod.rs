@@ -50,7 +50,6 @@ pub struct App {
     jobs: Arc<JobSettings>,
     /// Of the session; with our port, because browsers keep one set of cookies for all ports of a host.
     cookie: Arc<str>,
-    address: SocketAddr,
     stop: CancellationToken,
     cache: Arc<results::Cache>,
 }
@@ -64,7 +63,7 @@ impl App {
     /// `address`: where the listener listens. `stop`: when cancelled, streams end.
     pub fn new(store: Store, metrics: Metrics, jobs: JobSettings, address: SocketAddr, stop: CancellationToken) -> Self {
         let cookie = format!("em_session_{}", address.port()).into();
-        Self { store, metrics, jobs: Arc::new(jobs), cookie, address, stop, cache: Arc::default() }
+        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache: Arc::default() }
     }
 
     fn of(request: &HttpRequest) -> &Self {
