@@ -94,11 +94,11 @@ fn follow(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted, 
     let over =
         listing::outcome(job).map(|outcome| Over { at: world.now, outcome, exit_code: listing::exit_code(job), spool_read: false });
     let next = Submitted { job: now_known, missing_since: None, cancel: submitted.cancel.clone(), over };
-    if next.over.is_none() {
-        if let Some(action) = cancel(world, view, attempt, job, &next) {
-            decisions.push(action);
-            return;
-        }
+    if next.over.is_none()
+        && let Some(action) = cancel(world, view, attempt, job, &next)
+    {
+        decisions.push(action);
+        return;
     }
     if next != *submitted {
         let event = (next.job.id != submitted.job.id).then(|| {

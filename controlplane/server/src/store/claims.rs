@@ -143,7 +143,7 @@ impl Write {
             .bind(attempt.experiment.to_string())
             .fetch_one(&mut *self.tx)
             .await?;
-        let spec: em_api::spec::Spec = row.from_json("spec")?;
+        let spec: em_api::spec::Spec = row.read_json("spec")?;
         let unwanted = spec.desired != em_api::spec::Desired::Run || row.opt_text("deleted_at")?.is_some();
         let cancelled = matches!(&attempt.state, AttemptState::Submitted(submitted) if submitted.cancel.is_some());
         let directive = if unwanted || cancelled || attempt.ended() { Directive::Cancel } else { Directive::Continue };

@@ -74,7 +74,7 @@ impl Store {
             Some(_) => PutOutcome::Differs,
             None => PutOutcome::Accepted,
         };
-        let spec: em_api::spec::Spec = trial.from_json("spec")?;
+        let spec: em_api::spec::Spec = trial.read_json("spec")?;
         insert(&mut write, &attempt, measurement, &spec, outcome == PutOutcome::Accepted, &sha256, body).await?;
         if outcome == PutOutcome::Accepted {
             announce(&mut write, &attempt, measurement).await?;
@@ -105,7 +105,7 @@ impl Store {
         .bind(uid.to_string())
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(|row| Ok((row.text("sha256")?, row.from_json("body")?))).collect()
+        rows.iter().map(|row| Ok((row.text("sha256")?, row.read_json("body")?))).collect()
     }
 
     /// A hash over the accepted set: what results are cached by.

@@ -55,7 +55,7 @@ impl Store {
             .bind(uid.to_string())
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(|row| row.from_json("body")).collect()
+        rows.iter().map(|row| row.read_json("body")).collect()
     }
 
     /// The last exposition of an attempt and when it came.

@@ -152,7 +152,7 @@ impl Store {
                 .await?;
         let mut failures = Failures::new();
         for row in &rows {
-            let measurement: Measurement = row.from_json("body")?;
+            let measurement: Measurement = row.read_json("body")?;
             let key = (measurement.trial, measurement.attempt, measurement.epoch);
             match measurement.outcome {
                 Outcome::Failed { message, log_tail, .. } => failures.insert(key, (message, Some(log_tail))),
@@ -174,7 +174,7 @@ fn read(row: &AnyRow) -> Result<TrialRow> {
         backend: row.text("backend")?,
         repetition: row.count("repetition")?,
         batch_size: row.count("batch_size")?,
-        load: row.from_json("load_level")?,
+        load: row.read_json("load_level")?,
     })
 }
 
