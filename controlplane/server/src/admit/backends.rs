@@ -40,7 +40,7 @@ pub(super) fn read(node: Node<'_>, context: &Context) -> Vec<Backend> {
     for item in items.unwrap_or_default() {
         for variant in read_entry(&item, context) {
             if backends.iter().any(|known| known.name == variant.name) {
-                item.refuse(format!("a second backend is named `{}`; names must differ", variant.name));
+                item.object().field("name").refuse(format!("a second backend is named `{}`; names must differ", variant.name));
             } else if backends.len() == MOST_VARIANTS {
                 node.refuse(format!("holds more than {MOST_VARIANTS} variants"));
                 return backends;

@@ -60,7 +60,7 @@ pub fn admit(body: &Value) -> Result<Admitted, Vec<FieldError>> {
         return Err(vec![FieldError::new("", "expected an experiment: an object with apiVersion, kind, metadata and spec")]);
     }
     let mut object = Node::root(body, &errors).object();
-    object.field("apiVersion").required().word("API version", &words(&[API_VERSION]));
+    object.field("apiVersion").required().word("known API version", &words(&[API_VERSION]));
     object.field("kind").required().word("kind", &words(&[KIND]));
     let metadata = metadata::read(object.field("metadata"));
     let spec = read_spec(object.field("spec").required());
