@@ -64,7 +64,7 @@ pub(super) trait Columns {
         self.opt_parsed(column)
     }
 
-    fn from_json<T: DeserializeOwned>(&self, column: &str) -> Result<T> {
+    fn read_json<T: DeserializeOwned>(&self, column: &str) -> Result<T> {
         serde_json::from_str(&self.text(column)?).map_err(|source| corrupt(column, source))
     }
 
