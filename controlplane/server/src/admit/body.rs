@@ -8,26 +8,26 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Reads a body by its media type; absent means JSON. Errors: 415 `unsupported_media_type`, 400 `malformed_body`.
-pub fn parse_body(bytes: &[u8], content_type: Option<&str>) -> Result<Value, Problem> {
+pub fn parse_body(bytes: &[u8], content_type: Option<&str>) -> Result<Value, Box<Problem>> {
     let media_type = content_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
         "application/json" | "text/json" | "application/merge-patch+json" => parse_json(bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml" | "text/vnd.yaml" => parse_yaml(bytes),
         _ => {
             let detail = "send the experiment as application/json or application/yaml (header Content-Type)";
-            Err(Problem::new(415, "unsupported_media_type", "Unsupported Media Type", detail))
+            Err(Box::new(Problem::new(415, "unsupported_media_type", "Unsupported Media Type", detail)))
         }
     }
 }
 
-fn parse_json(bytes: &[u8]) -> Result<Value, Problem> {
+fn parse_json(bytes: &[u8]) -> Result<Value, Box<Problem>> {
     match serde_json::from_slice::<Strict>(bytes) {
         Ok(Strict(value)) => Ok(value),
         Err(error) => Err(malformed("JSON", &error.to_string())),
     }
 }
 
-fn parse_yaml(bytes: &[u8]) -> Result<Value, Problem> {
+fn parse_yaml(bytes: &[u8]) -> Result<Value, Box<Problem>> {
     // YAML 1.2: `on` and `yes` are text. Alias bombs and depth are bounded by the parser's own budget.
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     match serde_saphyr::from_slice_with_options::<Strict>(bytes, options) {
@@ -36,9 +36,9 @@ fn parse_yaml(bytes: &[u8]) -> Result<Value, Problem> {
     }
 }
 
-fn malformed(language: &str, reason: &str) -> Problem {
+fn malformed(language: &str, reason: &str) -> Box<Problem> {
     let reason: String = reason.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(400).collect();
-    Problem::new(400, "malformed_body", "Bad Request", format!("the body is not well-formed {language}: {reason}"))
+    Box::new(Problem::new(400, "malformed_body", "Bad Request", format!("the body is not well-formed {language}: {reason}")))
 }
 
 /// A JSON value whose objects hold each key once.
