@@ -18,6 +18,8 @@ mod slurm;
 mod spool;
 mod standing;
 mod submit;
+#[cfg(test)]
+mod tests;
 pub mod world;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use em_api::AttemptId;
 use em_api::inputs::{EntryKind, manifest_path, required};
-use em_api::spec::Spec;
+use em_api::spec::{Device, Spec};
 use em_slurm::{JobView, Witness};
 use tracing::warn;
 
@@ -137,21 +137,32 @@ async fn missing_inputs(store_dir: &Path, open: &Open) -> Vec<(EntryKind, String
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
-/// The command that fills the store, complete, to be pasted.
+/// What a person does about it: the command that fills the store, complete, to be pasted.
 fn cure(agent: &Path, store_dir: &Path, spec: &Spec, missing: &[(EntryKind, String)]) -> String {
     let keys = |wanted: EntryKind| -> Vec<&str> {
         missing.iter().filter(|(kind, _)| *kind == wanted).map(|(_, key)| key.as_str()).collect()
     };
-    let mut command = format!("{} setup --store {}", agent.display(), store_dir.display());
+    let mut command =
+        format!("{} setup --store {}", em_slurm::quote(&agent.to_string_lossy()), em_slurm::quote(&store_dir.to_string_lossy()));
     let backends = keys(EntryKind::Backend);
     if !backends.is_empty() {
         command.push_str(&format!(" --backends {}", backends.join(",")));
+        if spec.backends.iter().any(|backend| backend.device == Device::Cuda) {
+            command.push_str(" --profile gpu");
+        }
     }
     if !keys(EntryKind::Model).is_empty() {
-        command.push_str(&format!(" --model {}", spec.model.id));
+        command.push_str(&format!(" --model {}", em_slurm::quote(&spec.model.id)));
     }
-    for dataset in keys(EntryKind::Dataset) {
-        command.push_str(&format!(" --dataset {dataset}"));
+    match keys(EntryKind::Dataset).first() {
+        Some(&BUILT_IN) => command.push_str(&format!(" --dataset {BUILT_IN}")),
+        Some(other) => {
+            command.push_str(&format!(". The data set {other} is yours to bring: say where it is with spec.dataset.path"))
+        }
+        None => {}
     }
     command
 }
+
+/// The data set that `setup` can fetch.
+const BUILT_IN: &str = "wordnet";

@@ -23,7 +23,7 @@ fn experiment(world: &World, view: &View, submissions: &mut u32, decisions: &mut
         throttled |= attempt::step(world, view, one, submissions, decisions);
     }
     let mut idle = view.open.attempts.iter().all(crate::store::attempts::Attempt::ended);
-    if !view.unwanted() {
+    if !view.unwanted() && !stored.phase.ended() {
         for one in &view.open.shards {
             match shard::next(view, one, &world.knobs) {
                 shard::Next::Start { number, not_before } if view.missing_inputs.is_empty() => {
