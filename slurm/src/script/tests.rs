@@ -1,6 +1,6 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -30,6 +30,21 @@ fn start(script: &JobScript, restart_count: &str) -> Child {
 fn term(child: &Child) {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the script is alive");
+}
+
+/// The script's exit status; killed, and the test failed, when it does not end.
+fn ended(mut child: Child) -> ExitStatus {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return status;
+        }
+        if Instant::now() > end {
+            child.kill().expect("it lives");
+            panic!("the script did not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn wait_for(file: &Path) {
@@ -151,7 +166,7 @@ fn the_script_reads_well() {
 fn the_agents_exit_code_is_the_scripts_and_the_witness_has_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let script = script(dir.path(), &["bash", "-c", "exit 7"]);
-    let status = start(&script, "2").wait().expect("the script ends");
+    let status = ended(start(&script, "2"));
     assert_eq!(status.code(), Some(7));
     let witness = Witness::read(dir.path()).expect("the witness is readable");
     assert_eq!(witness, Some(Witness { code: 7, restart_count: 2 }));
@@ -160,12 +175,12 @@ fn the_agents_exit_code_is_the_scripts_and_the_witness_has_it() {
 #[test]
 fn term_reaches_the_agent_and_its_farewell_is_waited_for() {
     let dir = tempfile::tempdir().expect("a folder");
-    let agent = "trap 'sleep 0.3; touch farewell; exit 5' TERM; touch up; while :; do sleep 0.05; done";
+    let agent = "trap 'sleep 0.3; touch farewell; exit 5' TERM; touch up; for i in {1..400}; do sleep 0.05; done";
     let script = script(dir.path(), &["bash", "-c", agent]);
-    let mut child = start(&script, "0");
+    let child = start(&script, "0");
     wait_for(&dir.path().join("up"));
     term(&child);
-    let status = child.wait().expect("the script ends");
+    let status = ended(child);
     assert!(dir.path().join("farewell").exists(), "the agent was not told, or not waited for");
     assert_eq!(status.code(), Some(5));
     assert_eq!(Witness::read(dir.path()).expect("readable"), Some(Witness { code: 5, restart_count: 0 }));
@@ -178,22 +193,22 @@ fn an_agent_that_ends_at_once_on_term_still_gives_its_own_exit_code() {
         let dir = tempfile::tempdir().expect("a folder");
         let script = script(
             dir.path(),
-            &["bash", "-c", "trap 'exit 5' TERM; echo $$ > pid.tmp; mv pid.tmp pid; while :; do sleep 0.01; done"],
+            &["bash", "-c", "trap 'exit 5' TERM; echo $$ > pid.tmp; mv pid.tmp pid; for i in {1..2000}; do sleep 0.01; done"],
         );
-        let mut child = start(&script, "0");
+        let child = start(&script, "0");
         wait_for(&dir.path().join("pid"));
         let agent: i32 = std::fs::read_to_string(dir.path().join("pid")).expect("a pid").trim().parse().expect("a number");
         let agent = rustix::process::Pid::from_raw(agent).expect("a pid");
         let _ = rustix::process::kill_process(agent, rustix::process::Signal::TERM);
         term(&child);
-        assert_eq!(child.wait().expect("the script ends").code(), Some(5));
+        assert_eq!(ended(child).code(), Some(5));
     }
 }
 
 #[test]
 fn an_agent_killed_by_a_signal_is_128_and_more() {
     let dir = tempfile::tempdir().expect("a folder");
-    let status = start(&script(dir.path(), &["bash", "-c", "kill -9 $$"]), "0").wait().expect("the script ends");
+    let status = ended(start(&script(dir.path(), &["bash", "-c", "kill -9 $$"]), "0"));
     assert_eq!((status.code(), status.signal()), (Some(137), None));
     assert_eq!(Witness::read(dir.path()).expect("readable"), Some(Witness { code: 137, restart_count: 0 }));
 }
@@ -231,7 +246,7 @@ fn setup_lines_are_code_and_nothing_else_is() {
     script.comment = hostile.to_owned();
     script.options.account = Some(hostile.to_owned());
     script.setup.push("set +e".to_owned());
-    let status = start(&script, "0").wait().expect("the script ends");
+    let status = ended(start(&script, "0"));
     assert_eq!(status.code(), Some(0));
     assert_eq!(std::fs::read_to_string(dir.path().join("seen")).expect("the agent ran"), format!("yes|{hostile}"));
     assert_eq!(std::fs::read_to_string(dir.path().join("arg")).expect("the agent ran"), hostile);
@@ -243,11 +258,11 @@ fn setup_lines_are_code_and_nothing_else_is() {
 fn a_witness_of_an_earlier_run_does_not_outlive_the_start_of_the_next() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join(crate::WITNESS_FILE), "0 0\n").expect("written");
-    let mut child = start(&script(dir.path(), &["bash", "-c", "touch up; exec sleep 60"]), "1");
+    let child = start(&script(dir.path(), &["bash", "-c", "touch up; exec sleep 60"]), "1");
     wait_for(&dir.path().join("up"));
     assert_eq!(Witness::read(dir.path()).expect("readable"), None);
     term(&child);
-    child.wait().expect("the script ends");
+    ended(child);
 }
 
 #[test]
