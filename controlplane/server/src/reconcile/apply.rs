@@ -64,20 +64,25 @@ async fn one(reconciler: &Reconciler, pace: &mut Pace, world: &World, action: &A
             store.save_attempt(*attempt, *revision, state, event.as_ref()).await?;
             info!(experiment.uid = %uid, attempt.id = %attempt, job.id = job_id, "cancelled job {job_id}");
         }
-        Action::CancelStray { uid, job_id, name, duplicate } => {
+        Action::CancelDuplicate { uid, attempt, revision, job_id, barred } => {
+            if !barred {
+                store.refuse_job(*attempt, *revision, job_id).await?;
+                let message = format!("cancelling job {job_id}: a second job of one attempt");
+                let event = NewEvent { kind: EventType::Warning, who: WHO.to_owned(), reason: "DuplicateCancelled", message };
+                store.add_event(*uid, &event).await?;
+                reconciler.metrics.duplicate_suppressed.inc();
+            }
+            pace.hot(Instant::now());
+            if !cancel(reconciler, job_id).await {
+                return Ok(Applied::Failed);
+            }
+        }
+        Action::CancelStray { job_id, name } => {
             if !cancel(reconciler, job_id).await {
                 return Ok(Applied::Failed);
             }
             pace.hot(Instant::now());
-            warn!(job.id = job_id, job.name = name, duplicate, "cancelled job {job_id}, which no open attempt owns");
-            if *duplicate {
-                reconciler.metrics.duplicate_suppressed.inc();
-            }
-            if let Some(uid) = uid {
-                let message = format!("cancelled job {job_id}: a second job of one attempt");
-                let event = NewEvent { kind: EventType::Warning, who: WHO.to_owned(), reason: "DuplicateCancelled", message };
-                store.add_event(*uid, &event).await?;
-            }
+            warn!(job.id = job_id, job.name = name, "cancelled job {job_id}, which no open attempt owns");
         }
         Action::ReadSpool { uid, attempt, revision, state } => {
             let Some(view) = view(world, *uid) else { return Ok(Applied::Stale) };
@@ -128,8 +133,9 @@ async fn cancel(reconciler: &Reconciler, job_id: &str) -> bool {
 async fn collected(imported: spool::Imported, state: &AttemptState, dir: std::path::PathBuf) -> Option<NewEvent> {
     let AttemptState::Submitted(submitted) = state else { return None };
     let outcome = submitted.over.as_ref().map(|over| over.outcome);
-    if matches!(outcome, Some(JobOutcome::Failed | JobOutcome::OutOfMemory)) {
-        let tail = spool::stderr_tail(dir, submitted.job.id.clone()).await?;
+    if matches!(outcome, Some(JobOutcome::Failed | JobOutcome::OutOfMemory))
+        && let Some(tail) = spool::stderr_tail(dir, submitted.job.id.clone()).await
+    {
         let message = format!("the end of the standard error of job {}:\n{tail}", submitted.job.id);
         return Some(NewEvent { kind: EventType::Warning, who: WHO.to_owned(), reason: "JobOutput", message });
     }

@@ -15,8 +15,9 @@ pub(super) const WHO: &str = "reconciler";
 pub(super) fn step(world: &World, view: &View, attempt: &Attempt, submissions: &mut u32, decisions: &mut Decisions) -> bool {
     let mine = world.slurm.jobs.as_deref().map(|jobs| listing::mine(attempt, jobs));
     for job in mine.iter().flat_map(|mine| &mine.surplus) {
-        let (uid, job_id, name) = (Some(attempt.experiment), job.id.clone(), job.name.clone());
-        decisions.push(Action::CancelStray { uid, job_id, name, duplicate: true });
+        let (uid, id, revision) = (attempt.experiment, attempt.id, attempt.revision);
+        let barred = attempt.refused_jobs.contains(&job.id);
+        decisions.push(Action::CancelDuplicate { uid, attempt: id, revision, job_id: job.id.clone(), barred });
     }
     match &attempt.state {
         AttemptState::Intended { not_before } => {
@@ -86,13 +87,15 @@ fn adopt(attempt: &Attempt, job: &JobView) -> Action {
 
 fn follow(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted, mine: Option<Mine<'_>>, decisions: &mut Decisions) {
     let Some(mine) = mine else { return };
-    let sources = view.sources.get(&attempt.id);
-    let found = sources.and_then(|sources| sources.found.as_deref());
-    let kept = mine.kept.or_else(|| found.and_then(|found| listing::mine(attempt, found).kept));
-    let Some(job) = kept else { return missing(world, view, attempt, submitted, decisions) };
-    let now_known = SlurmJob { ..listing::seen(Some(&submitted.job), job) };
-    let over =
-        listing::outcome(job).map(|outcome| Over { at: world.now, outcome, exit_code: listing::exit_code(job), spool_read: false });
+    let found = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref());
+    // Accounting goes on calling a job RUNNING that a crashed controller has lost: only an end is believed of it.
+    let in_accounting = || found.and_then(|found| listing::mine(attempt, found).kept).filter(|job| job.state.ended());
+    let Some(job) = mine.kept.or_else(in_accounting) else { return missing(world, view, attempt, submitted, decisions) };
+    let now_known = listing::seen(Some(&submitted.job), job);
+    let over = listing::outcome(job).map(|outcome| {
+        let at = job.ends_at.map_or(world.now, |end| end.min(world.now));
+        Over { at, outcome, exit_code: listing::exit_code(job), spool_read: false }
+    });
     let next = Submitted { job: now_known, missing_since: None, cancel: submitted.cancel.clone(), over };
     if next.over.is_none()
         && let Some(action) = cancel(world, view, attempt, job, &next)
@@ -138,7 +141,8 @@ fn cancel(world: &World, view: &View, attempt: &Attempt, job: &JobView, next: &S
 /// Neither the listing nor accounting has the job: that alone is no end.
 fn missing(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted, decisions: &mut Decisions) {
     let sources = view.sources.get(&attempt.id);
-    let run = attempt.claim.as_ref().map_or(0, |claim| claim.restart_count);
+    let claimed = attempt.claim.as_ref().map(|claim| claim.restart_count);
+    let run = claimed.max(submitted.job.restarts).unwrap_or(0);
     let witness = sources.and_then(|sources| sources.witness).filter(|witness| witness.restart_count >= run);
     let over = |outcome, exit_code| {
         let over = Some(Over { at: world.now, outcome, exit_code, spool_read: false });

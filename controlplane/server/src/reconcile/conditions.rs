@@ -26,10 +26,10 @@ pub(super) fn update(
         }
         return;
     }
-    if view.missing_inputs.is_empty() {
-        set(ConditionType::InputsReady, yes, "Present", "all inputs are in the store".to_owned());
-    } else {
-        set(ConditionType::InputsReady, no, "MissingInputs", missing(view));
+    match &view.missing_inputs {
+        None => {}
+        Some(none) if none.is_empty() => set(ConditionType::InputsReady, yes, "Present", "all inputs are in the store".to_owned()),
+        Some(_) => set(ConditionType::InputsReady, no, "MissingInputs", missing(view)),
     }
     match (&world.slurm.unreachable, &world.slurm.jobs) {
         (Some(error), _) => {

@@ -1,10 +1,11 @@
 //! Why an attempt ended and what follows: the table of DESIGN section 4.
 
 use em_api::status::EventType;
+use jiff::SignedDuration;
 
 use super::attempt::WHO;
 use super::shard;
-use super::world::View;
+use super::world::{View, after};
 use crate::admit::expand::Shard;
 use crate::store::attempts::{Attempt, CancelWhy, End, EndKind, JobOutcome, Over, SlurmJob, Submitted};
 use crate::store::events::NewEvent;
@@ -33,7 +34,7 @@ pub(super) fn judge(view: &View, shard: &Shard, attempt: &Attempt, submitted: &S
     let code = over.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
     match over.outcome {
         JobOutcome::Completed | JobOutcome::TimeLimit => time_is_over(job, progress, &left),
-        JobOutcome::Failed if near_limit(&submitted.job, over) => time_is_over(job, progress, &left),
+        JobOutcome::Failed if near_limit(view, &submitted.job, over) => time_is_over(job, progress, &left),
         JobOutcome::Failed => end(EndKind::Retry, "JobFailed", format!("job {job} failed with exit code {code}; {left}")),
         JobOutcome::OutOfMemory => {
             end(EndKind::Retry, "OutOfMemory", format!("job {job} ran out of memory (spec.slurm.memory); {left}"))
@@ -55,8 +56,11 @@ fn time_is_over(job: &str, progress: bool, left: &str) -> End {
     End { kind: EndKind::Closed, reason: "TimeLimitWithoutProgress".to_owned(), message }
 }
 
-fn near_limit(job: &SlurmJob, over: &Over) -> bool {
-    job.ends_at.is_some_and(|limit| limit.duration_since(over.at).as_secs_f64() < NEAR_LIMIT_S)
+fn near_limit(view: &View, job: &SlurmJob, over: &Over) -> bool {
+    let asked = SignedDuration::from_mins(view.open.stored.spec.slurm.time.minutes.into());
+    // A job that was never seen running has shown no limit: then it is what was asked for.
+    let limit = job.ends_at.or_else(|| Some(after(job.started_at?, asked)));
+    limit.is_some_and(|limit| limit.duration_since(over.at).as_secs_f64() < NEAR_LIMIT_S)
 }
 
 pub(super) fn event(attempt: &Attempt, job: &SlurmJob, end: &End) -> NewEvent {

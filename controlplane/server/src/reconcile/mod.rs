@@ -147,7 +147,8 @@ impl Reconciler {
             return Look::Wait(PAUSE_AFTER_ERROR);
         }
         let clock = Instant::now();
-        let listing = pace.listing_due(clock, world.experiments.is_empty()).saturating_duration_since(clock);
+        let listing =
+            pace.listing_due(clock, world.experiments.is_empty(), observe::lookup_pending(&world)).saturating_duration_since(clock);
         let due = decisions.look_again_at.map_or(listing, |at| {
             let wait = Duration::try_from(at.duration_since(now())).unwrap_or_default();
             listing.min(wait)
@@ -157,7 +158,7 @@ impl Reconciler {
 
     async fn count(&self, world: &World, actions: &[Action]) {
         if world.slurm.jobs.is_some() {
-            let orphans = actions.iter().filter(|action| matches!(action, Action::CancelStray { duplicate: false, .. })).count();
+            let orphans = actions.iter().filter(|action| matches!(action, Action::CancelStray { .. })).count();
             self.metrics.orphans.set(i64::try_from(orphans).unwrap_or(i64::MAX));
         }
         if let Ok(counts) = self.store.phase_counts().await {

@@ -10,7 +10,7 @@ use em_api::spec::{Device, Spec};
 use em_slurm::{JobView, Witness};
 use tracing::warn;
 
-use super::world::{Slurm, Sources, View, World};
+use super::world::{Knobs, Slurm, Sources, View, World};
 use super::{Reconciler, pace::Pace};
 use crate::store::attempts::{Attempt, AttemptState};
 use crate::store::world::Open;
@@ -25,7 +25,8 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
     if open.iter().any(changes_soon) {
         pace.hot(clock);
     }
-    let jobs = if pace.take_listing(clock, open.is_empty()) { list(reconciler, pace).await } else { None };
+    let lookup = open.iter().flat_map(|one| &one.attempts).any(|attempt| lookup_follows(attempt, &reconciler.knobs));
+    let jobs = if pace.take_listing(clock, open.is_empty(), lookup) { list(reconciler, pace).await } else { None };
     let sources = match &jobs {
         Some(jobs) => ask_other_sources(reconciler, pace, &open, jobs).await,
         None => HashMap::new(),
@@ -33,7 +34,8 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
     let mut experiments = Vec::with_capacity(open.len());
     for one in open {
         let missing_inputs = missing_inputs(&reconciler.jobs.store_dir, &one).await;
-        let cure = cure(&reconciler.jobs.agent, &reconciler.jobs.store_dir, &one.stored.spec, &missing_inputs);
+        let missing = missing_inputs.as_deref().unwrap_or_default();
+        let cure = cure(&reconciler.jobs.agent, &reconciler.jobs.store_dir, &one.stored.spec, missing);
         let sources = one.attempts.iter().filter_map(|attempt| Some((attempt.id, sources.get(&attempt.id)?.clone()))).collect();
         experiments.push(View { open: one, missing_inputs, cure, sources });
     }
@@ -42,10 +44,25 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
     Ok(World {
         now: now(),
         knobs: reconciler.knobs.clone(),
+        job_prefix: reconciler.store.job_prefix(),
         slurm: Slurm { jobs, unreachable: pace.unreachable.clone() },
         experiments,
         submissions_left: pace.submissions_left(clock),
     })
+}
+
+/// The listing will lack its job, as it did before: other sources are asked then.
+fn lookup_follows(attempt: &Attempt, knobs: &Knobs) -> bool {
+    match &attempt.state {
+        AttemptState::Submitting { since } => now().duration_since(*since) >= knobs.settle,
+        AttemptState::Submitted(submitted) => submitted.missing_since.is_some() && submitted.over.is_none(),
+        AttemptState::Intended { .. } | AttemptState::Ended { .. } => false,
+    }
+}
+
+/// Whether the next listing will call for look-ups.
+pub(super) fn lookup_pending(world: &World) -> bool {
+    world.experiments.iter().flat_map(|view| &view.open.attempts).any(|attempt| lookup_follows(attempt, &world.knobs))
 }
 
 /// Something that shows in Slurm within seconds: a submission, a stop, a claim or a farewell.
@@ -83,7 +100,7 @@ async fn ask_other_sources(
     jobs: &[JobView],
 ) -> HashMap<AttemptId, Sources> {
     let listed: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-    let mut sources = HashMap::new();
+    let (mut sources, mut lookups) = (HashMap::new(), 0);
     for one in open {
         for attempt in one.attempts.iter().filter(|attempt| !listed.contains(attempt.job_name.as_str())) {
             let (lookup, read_witness) = match &attempt.state {
@@ -95,7 +112,8 @@ async fn ask_other_sources(
             if read_witness {
                 entry.witness = witness(reconciler.jobs.attempt_dir(&one.stored.name, one.stored.uid, attempt.id)).await;
             }
-            if lookup && entry.witness.is_none() && sources.len() < LOOKUPS && pace.take_read(Instant::now()) {
+            if lookup && entry.witness.is_none() && lookups < LOOKUPS && pace.take_read(Instant::now()) {
+                lookups += 1;
                 entry.found = find(reconciler, attempt).await;
             }
             sources.insert(attempt.id, entry);
@@ -122,7 +140,7 @@ async fn witness(dir: PathBuf) -> Option<Witness> {
     })
 }
 
-async fn missing_inputs(store_dir: &Path, open: &Open) -> Vec<(EntryKind, String)> {
+async fn missing_inputs(store_dir: &Path, open: &Open) -> Option<Vec<(EntryKind, String)>> {
     let stored = &open.stored;
     // A job that exists has seen its inputs; an experiment that wants none needs none.
     let wants_job = stored.spec.desired == em_api::spec::Desired::Run
@@ -130,11 +148,11 @@ async fn missing_inputs(store_dir: &Path, open: &Open) -> Vec<(EntryKind, String
         && !stored.phase.ended()
         && open.attempts.iter().all(Attempt::ended);
     if !wants_job || stored.spec.allow_download {
-        return Vec::new();
+        return None;
     }
     let (store_dir, spec) = (store_dir.to_owned(), stored.spec.clone());
     let look = move || required(&spec).into_iter().filter(|(kind, key)| !manifest_path(&store_dir, *kind, key).is_file()).collect();
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    tokio::task::spawn_blocking(look).await.ok()
 }
 
 /// What a person does about it: the command that fills the store, complete, to be pasted.

@@ -42,15 +42,18 @@ impl Pace {
     }
 
     /// When the next listing is due.
-    pub(super) fn listing_due(&self, now: Instant, idle: bool) -> Instant {
+    pub(super) fn listing_due(&self, now: Instant, idle: bool, lookup_follows: bool) -> Instant {
         let due = self.last_listing.map_or(now, |last| last + self.interval(now, idle));
-        due.max(now + self.reads.until_available())
+        due.max(now + self.reads.until_available(if lookup_follows { 2.0 } else { 1.0 }))
     }
 
     /// Takes a read out of the budget for a listing, when one is due.
-    pub(super) fn take_listing(&mut self, now: Instant, idle: bool) -> bool {
+    pub(super) fn take_listing(&mut self, now: Instant, idle: bool, lookup_follows: bool) -> bool {
         let due = self.last_listing.is_none_or(|last| now >= last + self.interval(now, idle));
-        let taken = due && self.take_read(now);
+        self.reads.refill(now);
+        // Listings would else use up the budget of the look-ups that they call for.
+        let enough = !lookup_follows || self.reads.tokens >= 2.0;
+        let taken = due && enough && self.take_read(now);
         if taken {
             self.last_listing = Some(now);
         }
@@ -103,8 +106,8 @@ impl Bucket {
         enough
     }
 
-    fn until_available(&self) -> Duration {
-        Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).max(0.0))
+    fn until_available(&self, tokens: f64) -> Duration {
+        Duration::from_secs_f64(((tokens - self.tokens) / self.per_second).max(0.0))
     }
 }
 
@@ -120,7 +123,7 @@ mod tests {
         for second in 0..600 {
             let now = start + Duration::from_secs(second);
             pace.hot(now);
-            reads += u32::from(pace.take_listing(now, false));
+            reads += u32::from(pace.take_listing(now, false, false));
             reads += u32::from(pace.take_read(now));
         }
         assert!(reads <= 20 * 10 + 20, "{reads} reads in ten minutes");
@@ -128,12 +131,27 @@ mod tests {
     }
 
     #[test]
+    fn listings_leave_reads_for_the_lookups_that_they_call_for() {
+        let mut pace = Pace::new(Timing { fast_poll_interval: Duration::from_millis(100), ..Timing::default() });
+        let start = Instant::now();
+        let mut lookups = 0;
+        for tenth in 0..600 {
+            let now = start + Duration::from_millis(tenth * 100);
+            pace.hot(now);
+            if pace.take_listing(now, false, true) {
+                lookups += u32::from(pace.take_read(now));
+            }
+        }
+        assert!(lookups >= 15, "{lookups} look-ups in a minute");
+    }
+
+    #[test]
     fn the_poll_is_fast_for_a_minute_after_something_happened() {
         let mut pace = Pace::new(Timing::default());
         let start = Instant::now();
-        assert!(pace.take_listing(start, false));
-        assert!(!pace.take_listing(start + Duration::from_secs(4), false), "15 s by default");
+        assert!(pace.take_listing(start, false, false));
+        assert!(!pace.take_listing(start + Duration::from_secs(4), false, false), "15 s by default");
         pace.hot(start);
-        assert!(pace.take_listing(start + Duration::from_secs(4), false), "3 s when hot");
+        assert!(pace.take_listing(start + Duration::from_secs(4), false, false), "3 s when hot");
     }
 }

@@ -26,7 +26,7 @@ fn experiment(world: &World, view: &View, submissions: &mut u32, decisions: &mut
     if !view.unwanted() && !stored.phase.ended() {
         for one in &view.open.shards {
             match shard::next(view, one, &world.knobs) {
-                shard::Next::Start { number, not_before } if view.missing_inputs.is_empty() => {
+                shard::Next::Start { number, not_before } if !view.lacks_inputs() => {
                     idle = false;
                     if world.now >= not_before {
                         let (uid, shard) = (stored.uid, one.id);
@@ -58,7 +58,8 @@ fn strays(world: &World, decisions: &mut Decisions) {
         .filter(|attempt| !attempt.ended())
         .map(|attempt| attempt.job_name.as_str())
         .collect();
-    for job in jobs.iter().filter(|job| !job.state.ended() && !owned.contains(job.name.as_str())) {
-        decisions.push(Action::CancelStray { uid: None, job_id: job.id.clone(), name: job.name.clone(), duplicate: false });
+    let ours = |name: &str| name.starts_with(&world.job_prefix) && !owned.contains(name);
+    for job in jobs.iter().filter(|job| !job.state.ended() && ours(&job.name)) {
+        decisions.push(Action::CancelStray { job_id: job.id.clone(), name: job.name.clone() });
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn next(view: &View, shard: &Shard, knobs: &Knobs) -> Next {
             }
             let fruitless = attempts.iter().rev().take_while(|attempt| last_words(view, attempt) == 0).count();
             let fruitless = u32::try_from(fruitless).unwrap_or(u32::MAX);
-            Next::Start { number, not_before: if fruitless == 0 { ended_at } else { pause(fruitless) } }
+            Next::Start { number, not_before: pause(fruitless.max(1)) }
         }
     }
 }

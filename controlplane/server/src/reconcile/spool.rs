@@ -96,13 +96,20 @@ fn text(path: &Path, largest: u64) -> Option<String> {
 
 /// The end of what the job wrote to standard error: often the only words about why it failed.
 pub(super) async fn stderr_tail(job_dir: PathBuf, job_id: String) -> Option<String> {
-    const TAIL: usize = 1_000;
-    let read = move || text(&job_dir.join(format!("slurm_{job_id}.err")), 16 << 20);
+    const TAIL: u64 = 1_000;
+    let read = move || end_of(&job_dir.join(format!("slurm_{job_id}.err")), TAIL);
     let text = tokio::task::spawn_blocking(read).await.ok()??;
-    let text = text.trim_end();
-    let mut start = text.len().saturating_sub(TAIL);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    (!text.is_empty()).then(|| text[start..].to_owned())
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn end_of(path: &Path, bytes: u64) -> Option<String> {
+    use std::io::{Read as _, Seek as _};
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(std::io::SeekFrom::Start(length.saturating_sub(bytes))).ok()?;
+    let mut end = Vec::new();
+    file.take(bytes).read_to_end(&mut end).ok()?;
+    // The cut may fall into a character.
+    Some(String::from_utf8_lossy(&end).trim_start_matches(char::REPLACEMENT_CHARACTER).to_owned())
 }

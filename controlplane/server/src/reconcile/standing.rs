@@ -73,7 +73,7 @@ fn phase(world: &World, view: &View) -> (Phase, Option<String>) {
     }
     let (phase, message) = match furthest(&open) {
         Some((phase, message)) => (phase, message),
-        None if !view.missing_inputs.is_empty() => (Phase::Preparing, missing(view)),
+        None if view.lacks_inputs() => (Phase::Preparing, missing(view)),
         None => (Phase::Pending, waiting(world, &nexts)),
     };
     let message = if view.unwanted() { "stopping its job".to_owned() } else { message };
@@ -152,6 +152,7 @@ pub(super) fn missing(view: &View) -> String {
     let list: Vec<String> = view
         .missing_inputs
         .iter()
+        .flatten()
         .map(|(kind, key)| match kind {
             EntryKind::Model => format!("model {key}"),
             EntryKind::Dataset => format!("data set {key}"),

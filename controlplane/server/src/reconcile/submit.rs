@@ -4,7 +4,6 @@
 use em_api::status::EventType;
 use em_api::{AttemptId, Timestamp};
 use em_slurm::{Submission, SubmitError};
-use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::attempt::WHO;
@@ -16,9 +15,6 @@ use crate::store::attempts::{Attempt, AttemptState, End, EndKind, SlurmJob, Subm
 use crate::store::events::NewEvent;
 use crate::store::{self, access, now};
 
-/// Pause after a submission that surely did nothing.
-const PAUSE: SignedDuration = SignedDuration::from_secs(10);
-
 /// Submits an attempt's job and records what came of it.
 pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View, attempt: &Attempt) -> store::Result<()> {
     let token = access::new_secret("ema");
@@ -28,7 +24,7 @@ pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View
         Err(error) => {
             warn!(attempt.id = %attempt.id, %error, "the job directory could not be written");
             let message = format!("the job directory could not be written: {error}. Check the space and rights of --job-dir");
-            (intended_again(), Some(warning("JobDirectoryFailed", message)))
+            (intended_again(reconciler), Some(warning("JobDirectoryFailed", message)))
         }
         Ok(submission) => call(reconciler, pace, attempt, &submission).await,
     };
@@ -65,7 +61,7 @@ async fn call(
             let first = pace.unreachable.is_none();
             pace.unreachable = Some(words.clone());
             let event = first.then(|| warning("SchedulerUnreachable", words));
-            (intended_again(), event)
+            (intended_again(reconciler), event)
         }
         Err(error @ SubmitError::Ambiguous { .. }) => {
             warn!(attempt.id = %attempt.id, error = error.to_string(), "the outcome of sbatch is looked up by the job's name");
@@ -86,8 +82,9 @@ fn words(error: &SubmitError) -> String {
     }
 }
 
-fn intended_again() -> AttemptState {
-    AttemptState::Intended { not_before: after(now(), PAUSE) }
+/// After a submission that surely did nothing.
+fn intended_again(reconciler: &Reconciler) -> AttemptState {
+    AttemptState::Intended { not_before: after(now(), reconciler.knobs.backoff) }
 }
 
 fn in_slurm(id: String, cluster: Option<String>, at: Timestamp) -> AttemptState {

@@ -17,6 +17,8 @@ use crate::store::world::Open;
 pub struct World {
     pub now: Timestamp,
     pub knobs: Knobs,
+    /// How the names of our own jobs begin; others are none of our business.
+    pub job_prefix: String,
     pub slurm: Slurm,
     pub experiments: Vec<View>,
     /// Submissions that the pace allows now.
@@ -51,8 +53,8 @@ pub struct Slurm {
 #[derive(Clone, Debug)]
 pub struct View {
     pub open: Open,
-    /// Looked at only while a job would be submitted.
-    pub missing_inputs: Vec<(EntryKind, String)>,
+    /// `None`: not looked at, because no job would be submitted now or because the job may download.
+    pub missing_inputs: Option<Vec<(EntryKind, String)>>,
     /// The command that fills the store.
     pub cure: String,
     /// Of attempts that the listing lacks.
@@ -85,8 +87,10 @@ pub enum Action {
         state: AttemptState,
         event: Option<NewEvent>,
     },
-    /// `scancel` a job that nobody owns: a second one of an attempt, or one of an attempt that has ended.
-    CancelStray { uid: Option<ExperimentUid>, job_id: String, name: String, duplicate: bool },
+    /// Bar a second job of an attempt from claiming, where that is not done yet, then `scancel` it.
+    CancelDuplicate { uid: ExperimentUid, attempt: AttemptId, revision: i64, job_id: String, barred: bool },
+    /// `scancel` a job that no open attempt owns.
+    CancelStray { job_id: String, name: String },
     /// Take in what the agent left in the job directory.
     ReadSpool { uid: ExperimentUid, attempt: AttemptId, revision: i64, state: AttemptState },
     /// Change what an experiment shows.
@@ -133,6 +137,10 @@ pub(super) fn after(at: Timestamp, duration: SignedDuration) -> Timestamp {
 }
 
 impl View {
+    pub fn lacks_inputs(&self) -> bool {
+        self.missing_inputs.as_ref().is_some_and(|missing| !missing.is_empty())
+    }
+
     /// The user wants no job now.
     pub fn unwanted(&self) -> bool {
         self.open.stored.deleted_at.is_some() || self.open.stored.spec.desired != em_api::spec::Desired::Run

@@ -21,6 +21,8 @@ pub struct Attempt {
     /// Grows with each change of `state` or `claim`; writes are refused when it has grown.
     pub revision: i64,
     pub state: AttemptState,
+    /// Second jobs of this attempt, which are being cancelled: they may not claim.
+    pub refused_jobs: Vec<String>,
     /// Who executes it; set by the claim.
     pub claim: Option<Claim>,
     pub last_heard_at: Option<Timestamp>,
@@ -192,6 +194,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Attempt> {
         created_at: row.time("created_at")?,
         revision: row.int("revision")?,
         state: state(row)?,
+        refused_jobs: row.opt_text("refused_jobs")?.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
         claim: claim(row)?,
         last_heard_at: row.opt_time("last_heard_at")?,
         farewell_at: row.opt_time("farewell_at")?,

@@ -71,20 +71,24 @@ impl Store {
     /// Marks for deletion: its jobs are cancelled, then it goes. Safe to repeat.
     pub async fn delete_experiment(&self, name: &str, owner: &str) -> Result<Experiment> {
         let mut write = self.write().await?;
-        let stored = write.by_name(name).await?.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?;
+        let mut stored = write.by_name(name).await?.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?;
         if stored.deleted_at.is_none() {
+            let at = now();
             sqlx::query("UPDATE experiments SET deleted_at = $1, settled = 0, revision = revision + 1 WHERE uid = $2")
-                .bind(time(now()))
+                .bind(time(at))
                 .bind(stored.uid.to_string())
                 .execute(&mut *write.tx)
                 .await?;
-            write.event(stored.uid, now(), &NewEvent::normal(format!("user:{owner}"), "Deleting", "shall be removed")).await?;
+            write.event(stored.uid, at, &NewEvent::normal(format!("user:{owner}"), "Deleting", "shall be removed")).await?;
+            stored.deleted_at = Some(at);
+            stored.resource_version = write.version().await?;
             write.wake = true;
             self.commit(write).await?;
         } else {
             drop(write);
         }
-        self.experiment(name).await
+        // Not read again: the reconciler may have removed it by now.
+        self.complete(stored).await
     }
 }
 
@@ -110,5 +114,11 @@ fn merge_spec(stored: &mut Stored, patch: &ExperimentPatch) {
     }
     if let Some(priority) = spec.priority {
         stored.spec.priority = priority;
+    }
+    if let Some(ttl) = spec.ttl {
+        stored.spec.ttl = ttl;
+    }
+    if let Some(logs_ttl) = spec.logs_ttl {
+        stored.spec.logs_ttl = logs_ttl;
     }
 }

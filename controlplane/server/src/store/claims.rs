@@ -52,7 +52,8 @@ impl Store {
         match decide(&attempt, request, now()) {
             Decision::Over => Ok(ClaimOutcome::Over),
             Decision::Taken => {
-                let (job_id, node) = attempt.claim.map(|claim| (claim.job_id, claim.node)).unwrap_or_default();
+                let kept = attempt.job().map(|job| (job.id.clone(), job.node.clone().unwrap_or_else(|| "another node".to_owned())));
+                let (job_id, node) = attempt.claim.map(|claim| (claim.job_id, claim.node)).or(kept).unwrap_or_default();
                 Ok(ClaimOutcome::Taken { job_id, node })
             }
             Decision::Again { epoch } => Ok(ClaimOutcome::Granted(ClaimAnswer { epoch, directive })),
@@ -77,6 +78,7 @@ fn decide(attempt: &Attempt, request: &ClaimRequest, at: Timestamp) -> Decision 
     };
     match (&attempt.state, &attempt.claim) {
         (AttemptState::Ended { .. }, _) => Decision::Over,
+        _ if attempt.refused_jobs.contains(&request.slurm_job_id) => Decision::Taken,
         // Nothing was submitted: a job that shows this token is one that a crash left, and it proves its own submission.
         (_, None) => Decision::New(claim(0)),
         (_, Some(held)) if held.boot_nonce == request.boot_nonce && held.job_id == request.slurm_job_id => {
@@ -184,6 +186,14 @@ mod tests {
             Decision::New(claim) => assert_eq!((claim.epoch, claim.restart_count), (1, 1)),
             other => panic!("a requeue is granted, not {other:?}"),
         }
+    }
+
+    #[test]
+    fn a_second_job_that_is_being_cancelled_comes_too_late() {
+        let mut unclaimed = attempt(AttemptState::Submitting { since: now() });
+        unclaimed.refused_jobs = vec!["7".to_owned()];
+        assert_eq!(decide(&unclaimed, &claim_request("7", "first"), now()), Decision::Taken);
+        assert!(matches!(decide(&unclaimed, &claim_request("6", "first"), now()), Decision::New(_)));
     }
 
     #[test]

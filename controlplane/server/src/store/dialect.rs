@@ -40,10 +40,10 @@ pub(super) async fn connect(url: &str) -> Result<(AnyPool, Dialect)> {
     let options = AnyPoolOptions::new().max_connections(8).after_connect(move |connection, _| {
         Box::pin(async move {
             if dialect == Dialect::Sqlite {
+                connection.execute("PRAGMA busy_timeout = 20000").await?;
                 // WAL lets readers go on while one writes; FULL makes an acknowledged commit survive a power cut.
                 connection.execute("PRAGMA journal_mode = WAL").await?;
                 connection.execute("PRAGMA synchronous = FULL").await?;
-                connection.execute("PRAGMA busy_timeout = 20000").await?;
                 connection.execute("PRAGMA foreign_keys = ON").await?;
             }
             Ok(())

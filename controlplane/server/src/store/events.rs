@@ -29,6 +29,9 @@ impl Write {
     pub(super) async fn event(&mut self, uid: ExperimentUid, at: Timestamp, event: &NewEvent) -> Result<()> {
         // Takes the counter's lock first, so that two writers cannot choose the same number.
         self.touch(uid).await?;
+        if event.kind == EventType::Warning && self.last_event_equals(uid, event).await? {
+            return Ok(());
+        }
         sqlx::query(
             "INSERT INTO events (experiment_uid, seq, happened_at, kind, who, reason, message)
              VALUES ($1, (SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE experiment_uid = $1), $2, $3, $4, $5, $6)",
@@ -42,6 +45,16 @@ impl Write {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
+    }
+
+    /// A trouble that lasts is told once, not each time that it is met.
+    async fn last_event_equals(&mut self, uid: ExperimentUid, event: &NewEvent) -> Result<bool> {
+        let last = sqlx::query("SELECT reason, message FROM events WHERE experiment_uid = $1 ORDER BY seq DESC LIMIT 1")
+            .bind(uid.to_string())
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        let Some(last) = last else { return Ok(false) };
+        Ok(last.text("reason")? == event.reason && last.text("message")? == event.message)
     }
 }
 

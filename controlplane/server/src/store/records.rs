@@ -101,7 +101,10 @@ impl Write {
                 RecordBody::Parity(vectors) => self.keep_parity(attempt, epoch, record.seq, vectors).await?,
                 RecordBody::Exposition { text } => self.keep_exposition(attempt, epoch, record.seq, text).await?,
                 RecordBody::Farewell { message } => {
-                    self.farewell(attempt, record.at).await?;
+                    // An older epoch's good-bye, found in the spool, says nothing about the one that runs.
+                    if attempt.claim.as_ref().is_none_or(|claim| claim.epoch == epoch) {
+                        self.farewell(attempt, record.at).await?;
+                    }
                     lines
                         .push((record, Line { stream: "agent", backend: None, trial: None, text: format!("farewell: {message}") }));
                 }

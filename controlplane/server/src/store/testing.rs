@@ -17,6 +17,7 @@ pub(crate) fn attempt(state: AttemptState) -> Attempt {
         created_at: now(),
         revision: 0,
         state,
+        refused_jobs: Vec::new(),
         claim: None,
         last_heard_at: None,
         farewell_at: None,

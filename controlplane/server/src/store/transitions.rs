@@ -23,7 +23,8 @@ pub struct Standing {
 }
 
 impl Store {
-    /// Records the intent to submit a job, before anything outside happens.
+    /// Records the intent to submit a job, before anything outside happens. Errors: [`Error::Stale`] when the shard has an open
+    /// attempt, so that it never has two.
     pub async fn create_attempt(
         &self,
         uid: ExperimentUid,
@@ -33,7 +34,15 @@ impl Store {
     ) -> Result<AttemptId> {
         let id = AttemptId::generate();
         let mut write = self.write().await?;
+        // Takes the counter's lock first: what is read next stays true until the commit.
         write.touch(uid).await?;
+        let open: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM attempts WHERE shard_id = $1 AND state <> 'Ended'")
+            .bind(shard.to_string())
+            .fetch_one(&mut *write.tx)
+            .await?;
+        if open > 0 {
+            return Err(Error::Stale("shard"));
+        }
         sqlx::query(
             "INSERT INTO attempts (id, experiment_uid, shard_id, number, job_name, token_sha256, created_at, revision, state,
                                    not_before, epoch, log_bytes)
@@ -76,6 +85,25 @@ impl Store {
             return Err(Error::Stale("attempt"));
         }
         save(&mut write, id, revision, &AttemptState::Submitting { since }, None).await?;
+        self.commit(write).await
+    }
+
+    /// From here a second job of the attempt can no longer claim: it is about to be cancelled. Errors: [`Error::Stale`] when the
+    /// row has changed, for then it may hold the claim.
+    pub async fn refuse_job(&self, id: AttemptId, revision: i64, job_id: &str) -> Result<()> {
+        let mut write = self.write().await?;
+        let changed = sqlx::query(
+            "UPDATE attempts SET refused_jobs = TRIM(COALESCE(refused_jobs, '') || ' ' || $1), revision = revision + 1
+             WHERE id = $2 AND revision = $3",
+        )
+        .bind(job_id.to_owned())
+        .bind(id.to_string())
+        .bind(revision)
+        .execute(&mut *write.tx)
+        .await?;
+        if changed.rows_affected() != 1 {
+            return Err(Error::Stale("attempt"));
+        }
         self.commit(write).await
     }
 

@@ -67,7 +67,9 @@ fn the_time_limit_after_a_finished_trial_continues_and_spends_no_retry() {
     assert_eq!((end.kind, end.reason.as_str()), (EndKind::Continuation, "TimeLimit"));
     world.view().open.stored.spec.retries = 0;
     world.last().state = ended(EndKind::Continuation, 999);
-    assert_eq!(world.created(), Some(2), "at once, and with no retries left");
+    assert_eq!(world.created(), None, "the first pause of the back-off");
+    world.now = at(1009);
+    assert_eq!(world.created(), Some(2), "with no retries left");
 }
 
 #[test]

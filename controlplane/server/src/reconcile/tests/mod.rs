@@ -68,7 +68,7 @@ fn world() -> World {
         deleted_at: None,
     };
     let open = Open { stored, shards: expand(&spec), attempts: Vec::new(), handed: Vec::new() };
-    let view = View { open, missing_inputs: Vec::new(), cure: "em-agent setup".to_owned(), sources: HashMap::new() };
+    let view = View { open, missing_inputs: Some(Vec::new()), cure: "em-agent setup".to_owned(), sources: HashMap::new() };
     World {
         now: at(1000),
         knobs: Knobs {
@@ -80,6 +80,7 @@ fn world() -> World {
             cancel_again: SignedDuration::from_secs(30),
             awake_since: at(0),
         },
+        job_prefix: "em-testtest-".to_owned(),
         slurm: Slurm { jobs: Some(Vec::new()), unreachable: None },
         experiments: vec![view],
         submissions_left: 20,

@@ -13,12 +13,12 @@ fn an_experiment_gets_its_first_attempt_and_then_its_submission() {
 #[test]
 fn missing_inputs_prepare_and_name_the_command() {
     let mut world = world();
-    world.view().missing_inputs = vec![(em_api::inputs::EntryKind::Backend, "ort".to_owned())];
+    world.view().missing_inputs = Some(vec![(em_api::inputs::EntryKind::Backend, "ort".to_owned())]);
     assert_eq!(world.created(), None);
     let shown = world.shown();
     assert_eq!(shown.phase, Phase::Preparing);
     assert!(shown.message.expect("words").contains("em-agent setup"));
-    world.view().missing_inputs.clear();
+    world.view().missing_inputs = Some(Vec::new());
     assert_eq!(world.created(), Some(1), "goes on when they appear");
 }
 
@@ -121,7 +121,7 @@ fn live_jobs_of_ours_that_no_open_attempt_owns_are_cancelled_and_ended_ones_left
 
 fn cancelled(world: &World) -> Vec<String> {
     let stray = |action| match action {
-        Action::CancelStray { job_id, .. } => Some(job_id),
+        Action::CancelStray { job_id, .. } | Action::CancelDuplicate { job_id, .. } => Some(job_id),
         _ => None,
     };
     world.decide().actions.into_iter().filter_map(stray).collect()

@@ -1,0 +1,14 @@
+//! The HTTP API as its callers see it: a real server on a free port, a real SQLite database, no Slurm. What the reconciler would
+//! do is done through the store; agents are played through their own client.
+
+mod access;
+mod agents;
+mod changing;
+mod creating;
+mod following;
+mod measured;
+mod refusals;
+mod scraping;
+mod server;
+mod sessions;
+mod watching;

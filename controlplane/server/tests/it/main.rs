@@ -1,0 +1,12 @@
+//! The server as a whole: real HTTP on port 0, a real SQLite file, real job directories. Slurm alone is a fake, scripted for the
+//! faults that a real one shows too rarely; the real one is in the end-to-end tests.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod agent;
+mod api;
+mod claims;
+mod fake_slurm;
+mod faults;
+mod lifecycle;
+mod server;
