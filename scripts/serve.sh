@@ -14,7 +14,7 @@ stop_all() {
 }
 trap stop_all EXIT
 mkdir -p "$DEMO"
-DIR=$EM_DIR/cluster scripts/cluster.sh up
+DIR=$EM_DIR/cluster PORT=auto scripts/cluster.sh up
 # shellcheck disable=SC1091
 . "$EM_DIR/cluster/env.sh"
 "$TARGET/release/em-controlplane" serve --listen "127.0.0.1:${PORT:-8080}" --state-dir "$DEMO/state" --job-dir "$DEMO/jobs" --store-dir "$STORE" --scheduler cli &

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::spec::Spec;
 use crate::status::Status;
-use crate::{ExperimentUid, Timestamp};
+use crate::{ExperimentUid, HumanDuration, Timestamp};
 
 pub const API_VERSION: &str = "em/v1alpha1";
 pub const KIND: &str = "Experiment";
@@ -94,4 +94,14 @@ pub struct SpecPatch {
     pub retries: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
+    /// `Some(None)` (`null` on the wire) takes the limit away.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Option<HumanDuration>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs_ttl: Option<HumanDuration>,
+}
+
+/// A field that is there is `Some`, `null` too.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

@@ -18,6 +18,7 @@ use crate::status::{EventList, JobList, TrialList};
 #[derive(Clone, Debug)]
 pub enum Body {
     Json(Value),
+    JsonText(Vec<u8>),
     Yaml(Vec<u8>),
 }
 
@@ -46,6 +47,7 @@ impl Client {
         let request = self.request(Method::POST, path);
         let request = match body {
             Body::Json(value) => request.json(&value),
+            Body::JsonText(bytes) => request.header("Content-Type", "application/json").body(bytes),
             Body::Yaml(bytes) => request.header("Content-Type", "application/yaml").body(bytes),
         };
         let response = self.send(request).await?;
