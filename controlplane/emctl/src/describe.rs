@@ -107,7 +107,7 @@ fn failures(text: &mut String, trials: &[Trial]) {
         if !told.contains(&tail) {
             let lines: Vec<&str> = tail.lines().collect();
             for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-                let _ = writeln!(text, "    | {line}");
+                let _ = writeln!(text, "    | {}", human::harmless(line));
             }
         }
         told.push(tail);
@@ -162,6 +162,35 @@ mod tests {
         };
         let events: Vec<Event> = serde_json::from_value(json!([event])).expect("events");
         let trials: Vec<Trial> = serde_json::from_value(json!([trial(1), trial(2)])).expect("trials");
-        insta::assert_snapshot!(describe(&failed, &failed.status.jobs, &events, &trials), @"");
+        insta::assert_snapshot!(describe(&failed, &failed.status.jobs, &events, &trials), @"
+        Name:         demo-failed
+        Uid:          01JDD2T4C3X5B7N9Q1R3S5T7V9
+        Owner:        admin
+        Created:      2026-11-24 12:00:00 UTC
+        Labels:       team=search
+        Model:        org/model @ main (float32)
+        Data set:     wordnet, 100,000 texts
+        Backends:     hf (huggingface), vllm (vllm)
+        Batch sizes:  16, 32
+        Concurrency:  2
+        Window:       10s after 3s of warm-up, 3 repetitions
+        Status:       Failed · 10 of 12 trials measured · 2 failed
+        Message:      2 trials failed: ServiceStartFailed
+        Work:         about 13 min
+
+        Jobs
+          JOB   ATTEMPT  STATE      NODE   REASON
+          4711  1        COMPLETED  gpu07  —
+
+        Failed trials
+          vllm batch 16 concurrency 2 repetition 1: ServiceStartFailed: exited with 3
+            | loading
+            | the weights are gone
+          vllm batch 16 concurrency 2 repetition 2: ServiceStartFailed: exited with 3
+
+        Last events
+          TIME (UTC)           TYPE     WHO         REASON       MESSAGE
+          2026-11-24 12:00:01  Warning  reconciler  TrialFailed  vllm did not start
+        ");
     }
 }

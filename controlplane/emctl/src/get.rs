@@ -109,7 +109,12 @@ mod tests {
     #[test]
     fn the_table_says_where_each_experiment_stands() {
         let now = "2026-11-24T12:30:00Z".parse().expect("a time");
-        insta::assert_snapshot!(table(&[experiment("Queued"), experiment("Running"), experiment("Failed")], now), @"");
+        insta::assert_snapshot!(table(&[experiment("Queued"), experiment("Running"), experiment("Failed")], now), @"
+        NAME          PHASE    TRIALS  MODEL      BACKENDS     AGE  MESSAGE
+        demo-queued   Queued     0/12  org/model  hf,vllm   30 min  job 4711 waits: Priority (starts about Nov 24 12:40 UTC)
+        demo-running  Running    3/12  org/model  hf,vllm   30 min
+        demo-failed   Failed    10/12  org/model  hf,vllm   30 min  2 trials failed: ServiceStartFailed
+        ");
         insta::assert_snapshot!(table(&[], now), @"no experiments; post one with `emctl submit -f FILE`");
     }
 }

@@ -12,10 +12,10 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// `1,234 [1,190, 1,280]`: a mean with its 95 % interval, where repetitions give one.
+/// `1,234 [1,190–1,280]`: a mean with its 95 % interval, where repetitions give one.
 pub(crate) fn estimate(estimate: &Estimate) -> String {
     match (estimate.low, estimate.high) {
-        (Some(low), Some(high)) => format!("{} [{}, {}]", number(estimate.mean), number(low), number(high)),
+        (Some(low), Some(high)) => format!("{} [{}–{}]", number(estimate.mean), number(low), number(high)),
         _ => number(estimate.mean),
     }
 }
@@ -51,6 +51,16 @@ pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
 /// `2026-11-24 14:03:05` in UTC.
 pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// `Nov 24 14:03 UTC`, where seconds say nothing.
+pub(crate) fn minute(at: Timestamp) -> String {
+    at.strftime("%b %-d %H:%M UTC").to_string()
+}
+
+/// Text from a service or a job: it cannot steer the terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter }).collect()
 }
 
 /// What a service used: `4.9 cores`, or `87 % GPU` where there is one.

@@ -57,8 +57,7 @@ fn shown(line: &LogLine) -> String {
         Some(backend) => format!("{backend} {}", line.stream),
         None => line.stream.clone(),
     };
-    let text: String = line.line.chars().map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter }).collect();
-    format!("{clock} {source} | {text}")
+    format!("{clock} {source} | {}", human::harmless(&line.line))
 }
 
 #[cfg(test)]

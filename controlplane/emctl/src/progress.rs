@@ -20,7 +20,7 @@ pub(crate) fn line(experiment: &Experiment) -> String {
     if status.trials.running > 0 && done < total {
         parts.push(format!("trial {} of {total}", done + 1));
     } else {
-        parts.push(format!("{done} of {total} trials"));
+        parts.push(format!("{} of {total} trials measured", status.trials.succeeded));
     }
     if status.trials.failed > 0 {
         parts.push(format!("{} failed", status.trials.failed));
@@ -51,7 +51,7 @@ pub(crate) fn waits_for(status: &Status) -> Option<String> {
     let queue = || {
         let job = status.jobs.iter().rfind(|job| job.state == "PENDING")?;
         let id = job.id.as_deref().unwrap_or("?");
-        let start = job.expected_start.map(|at| format!(", expected to start at {} UTC", human::time(at))).unwrap_or_default();
+        let start = job.expected_start.map(|at| format!(" (starts about {})", human::minute(at))).unwrap_or_default();
         Some(format!("job {id} waits: {}{start}", job.reason.as_deref().unwrap_or("no reason given")))
     };
     said(ConditionType::SchedulerReachable, ConditionStatus::False)
@@ -181,7 +181,11 @@ pub(crate) mod tests {
     #[test]
     fn the_line_tells_what_goes_on() {
         let lines: Vec<String> = ["Queued", "Running", "Failed"].iter().map(|phase| line(&experiment(phase))).collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @"
+        Queued · job 4711 waits: Priority (starts about Nov 24 12:40 UTC) · 0 of 12 trials measured · about 13 min of work
+        Running · trial 5 of 12 · 1 failed · vllm batch 32 · measuring · 1,234 texts/s · p99 51.3 ms · 6 min left
+        Failed · 10 of 12 trials measured · 2 failed
+        ");
     }
 
     #[test]

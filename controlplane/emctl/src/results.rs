@@ -22,7 +22,7 @@ fn page(results: &Results) -> String {
     for (number, note) in notes.lines().iter().enumerate() {
         let _ = writeln!(text, "—{} {note}", raised(number + 1));
     }
-    text.push_str("texts/s: mean over repetitions [95 % interval]; latency from merged histograms of all repetitions\n");
+    text.push_str("texts/s: mean over the N repetitions that count [95 % interval]; latency from their merged histograms\n");
     part(&mut text, "Comparisons", results.sentences.iter().cloned());
     let verdict = |verdict| match verdict {
         ParityVerdict::Passed => "agrees",
@@ -191,7 +191,7 @@ mod tests {
             "latencyMs": {"samples": 85, "mean": 12.0, "p50": percentile(12.34), "p90": percentile(0.873), "p95": percentile(20.0),
                            "p99": p99, "max": null, "cdf": []},
             "counts": counts(), "successRate": 1.0,
-            "resources": {"resource": "cpu", "cpuCores": 1.94, "memoryPeakBytes": 6.1e8, "gpuUtilization": gpu, "gpuMemoryPeakBytes": null,
+            "resources": {"resource": "process", "cpuCores": 1.94, "memoryPeakBytes": 6.1e8, "gpuUtilization": gpu, "gpuMemoryPeakBytes": null,
                           "gpuPowerWatts": null, "joulesPerMillionTexts": null},
             "coldStart": null,
         })
@@ -223,7 +223,28 @@ mod tests {
             cell("hf", 32, rate(99.0), few(240), Value::Null),
             cell("vllm", 32, Value::Null, none, Value::Null),
         ]));
-        insta::assert_snapshot!(page, @"");
+        insta::assert_snapshot!(page, @"
+        BATCH  BACKEND  TEXTS/S                  P50      P90      P99       USES  MEMORY  N
+           16  hf       1,234 [1,197–1,271]  12.3 ms  0.87 ms       —¹  1.9 cores  610 MB  3
+           16  ort      43.2                 12.3 ms  0.87 ms  45.7 ms   87 % GPU  610 MB  3
+           32  hf       99.0 [96.0–102]      12.3 ms  0.87 ms       —¹  1.9 cores  610 MB  3
+           32  vllm     —²                   12.3 ms  0.87 ms       —³  1.9 cores  610 MB  0
+        —¹ p99: 85–240 requests cannot carry this percentile; it takes 459
+        —² no valid trial (3 failed); see `emctl describe`
+        —³ no valid trial measured a latency
+        texts/s: mean over the N repetitions that count [95 % interval]; latency from their merged histograms
+
+        Comparisons
+          ort answers 2.3× [2.2, 2.4] as many texts/s as hf at batch 16
+
+        Vectors
+          ort: agrees. cosine ≥ 0.99999 over 200 texts
+
+        Warnings
+          2 of load.repetitions gives no verdict
+
+        Not complete: trials are missing, running or failed.
+        ");
     }
 
     #[test]
