@@ -3,6 +3,7 @@
 //! [`expand`] makes the trials of what was admitted.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use em_api::HumanDuration;
 use em_api::experiment::{API_VERSION, KIND};
@@ -32,6 +33,9 @@ use reader::{Errors, Node, words};
 
 /// More trials than this are a mistake in the matrix, and a table that nobody reads.
 pub const MOST_TRIALS: u64 = 10_000;
+
+/// Seconds that results or logs may be kept for.
+const LIFETIME: RangeInclusive<f64> = 60.0..=reader::TEN_YEARS;
 
 /// An experiment that may be stored: complete, consistent, within bounds. Only [`admit`] makes one.
 #[derive(Clone, Debug)]
@@ -77,6 +81,16 @@ pub fn admit(body: &Value) -> Result<Admitted, Vec<FieldError>> {
     Ok(Admitted { name, labels, annotations, spec, warnings, estimated_seconds })
 }
 
+/// A new `ttl` or `logsTtl`, as a patch gives it. Errors: what is wrong, as a sentence.
+pub fn lifetime(value: &Value) -> Result<HumanDuration, String> {
+    let errors = Errors::default();
+    let read = Node::root(value, &errors).duration(LIFETIME);
+    read.ok_or_else(|| {
+        let first = errors.into_list().into_iter().next();
+        first.map_or_else(|| "expected a duration such as 30d".to_owned(), |error| error.message)
+    })
+}
+
 /// `None`: a field that cannot be left out is missing or wrong, and its error is recorded.
 fn read_spec(node: Node<'_>) -> Option<Spec> {
     if !node.is_set() {
@@ -99,8 +113,8 @@ fn read_spec(node: Node<'_>) -> Option<Spec> {
     let max_continuations = object.field("maxContinuations").whole(0..=1_000);
     let retry_trials = object.field("retryTrials").boolean();
     let priority = object.field("priority").signed(-1_000_000..=1_000_000);
-    let ttl = object.field("ttl").duration(60.0..=reader::TEN_YEARS);
-    let logs_ttl = object.field("logsTtl").duration(60.0..=reader::TEN_YEARS);
+    let ttl = object.field("ttl").duration(LIFETIME);
+    let logs_ttl = object.field("logsTtl").duration(LIFETIME);
     let allow_download = object.field("allowDownload").boolean();
     let slo = checks::read_slo(object.field("slo"));
     let cost = checks::read_cost(object.field("cost"));

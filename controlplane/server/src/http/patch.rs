@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use em_api::HumanDuration;
 use em_api::experiment::{ExperimentPatch, MetadataPatch, SpecPatch};
 use em_api::problem::FieldError;
 use em_api::spec::Desired;
 use serde_json::{Map, Value};
 
 use super::problem::{Answer, Refusal};
-use crate::admit::{annotation_error, label_error};
+use crate::admit::{self, annotation_error, label_error};
 use crate::store::experiments::Stored;
 
 type Pairs = BTreeMap<String, Option<String>>;
@@ -114,10 +115,23 @@ fn read_spec(fields: &Map<String, Value>, stored: &Stored, frozen: &mut Vec<Stri
                 Some(number) => patch.priority = Some(number),
                 None => errors.push(FieldError::new("spec.priority", "expected a whole number from -1000000 to 1000000")),
             },
+            "ttl" if value.is_null() => patch.ttl = Some(None),
+            "ttl" => patch.ttl = lifetime("spec.ttl", value, errors).map(Some),
+            "logsTtl" => patch.logs_ttl = lifetime("spec.logsTtl", value, errors),
             _ => differences(&format!("spec.{key}"), held.get(key).unwrap_or(&Value::Null), value, frozen),
         }
     }
     patch
+}
+
+fn lifetime(path: &str, value: &Value, errors: &mut Vec<FieldError>) -> Option<HumanDuration> {
+    match admit::lifetime(value) {
+        Ok(lifetime) => Some(lifetime),
+        Err(message) => {
+            errors.push(FieldError::new(path, message));
+            None
+        }
+    }
 }
 
 /// The paths at which a merge patch would change something.

@@ -8,5 +8,6 @@ mod api;
 mod claims;
 mod fake_slurm;
 mod faults;
+mod http;
 mod lifecycle;
 mod server;

@@ -61,7 +61,11 @@ async fn nothing_is_told_without_a_token() {
         ];
         for request in wrong {
             let response = request.send().await.unwrap();
-            assert_eq!(response.headers().get("www-authenticate").map(|value| value.to_str().unwrap()), Some("Bearer"), "{method} {path}");
+            assert_eq!(
+                response.headers().get("www-authenticate").map(|value| value.to_str().unwrap()),
+                Some("Bearer"),
+                "{method} {path}"
+            );
             let refused = problem(response, StatusCode::UNAUTHORIZED).await;
             assert!(!refused.detail.contains("demo"), "{method} {path}: {}", refused.detail);
         }
@@ -107,9 +111,12 @@ async fn a_viewer_reads_and_a_submitter_writes() {
     let server = Server::start().await;
     server.post(experiment("demo")).await;
     let (viewer, submitter) = (server.token(Role::Viewer).await, server.token(Role::Submitter).await);
-    let send = |token: &str, method: Method, path: &str| server.bare(method, path).bearer_auth(token).json(&experiment("two")).send();
+    let send =
+        |token: &str, method: Method, path: &str| server.bare(method, path).bearer_auth(token).json(&experiment("two")).send();
     assert_eq!(send(&viewer, Method::GET, "/experiments/demo").await.unwrap().status(), StatusCode::OK);
-    for (method, path) in [(Method::POST, "/experiments"), (Method::PATCH, "/experiments/demo"), (Method::DELETE, "/experiments/demo")] {
+    for (method, path) in
+        [(Method::POST, "/experiments"), (Method::PATCH, "/experiments/demo"), (Method::DELETE, "/experiments/demo")]
+    {
         problem(send(&viewer, method, path).await.unwrap(), StatusCode::FORBIDDEN).await;
     }
     problem(send(&viewer, Method::GET, "/metrics").await.unwrap(), StatusCode::FORBIDDEN).await;

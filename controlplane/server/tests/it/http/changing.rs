@@ -24,7 +24,10 @@ async fn what_may_change_changes() {
     assert_eq!(read["metadata"]["labels"], json!({"stage": "nightly"}));
     assert_eq!(read["metadata"]["annotations"], json!({"why": "a release"}));
     let spec = &read["spec"];
-    assert_eq!([&spec["retries"], &spec["priority"], &spec["ttl"], &spec["logsTtl"]], [&json!(5), &json!(-3), &json!("7d"), &json!("2d")]);
+    assert_eq!(
+        [&spec["retries"], &spec["priority"], &spec["ttl"], &spec["logsTtl"]],
+        [&json!(5), &json!(-3), &json!("7d"), &json!("2d")]
+    );
     assert_eq!(read["metadata"]["generation"], 2);
 
     // `null` takes the limit away; what is not named stays.
@@ -43,7 +46,8 @@ async fn what_may_change_changes() {
 async fn what_is_measured_is_fixed() {
     let server = Server::start().await;
     server.post(experiment("demo")).await;
-    let response = patched(&server, json!({"spec": {"retries": 9, "load": {"duration": "1m"}, "matrix": {"batchSizes": [64]}}})).await;
+    let response =
+        patched(&server, json!({"spec": {"retries": 9, "load": {"duration": "1m"}, "matrix": {"batchSizes": [64]}}})).await;
     let refused = problem(response, StatusCode::CONFLICT).await;
     assert_eq!(refused.code, "spec_immutable");
     let mut paths: Vec<&str> = refused.errors.iter().map(|error| error.path.as_str()).collect();
@@ -65,8 +69,7 @@ async fn wrong_values_are_told_with_their_paths() {
     let refused = problem(patched(&server, body).await, StatusCode::UNPROCESSABLE_ENTITY).await;
     let mut paths: Vec<&str> = refused.errors.iter().map(|error| error.path.as_str()).collect();
     paths.sort_unstable();
-    let expected =
-        ["metadata.labels.team", "metadata.name", "spce", "spec.desired", "spec.logsTtl", "spec.retries", "spec.ttl"];
+    let expected = ["metadata.labels.team", "metadata.name", "spce", "spec.desired", "spec.logsTtl", "spec.retries", "spec.ttl"];
     assert_eq!(paths, expected);
     server.stop().await;
 }

@@ -50,7 +50,8 @@ async fn our_own_metrics_count_requests_by_route_not_by_name() {
         server.get(&format!("/experiments/{name}")).await;
     }
     let text = server.bare(Method::GET, "/metrics").bearer_auth(&server.scraper).send().await.unwrap().text().await.unwrap();
-    let line = text.lines().find(|line| line.starts_with("em_http_requests_total") && line.contains("/experiments/{name}\"")).unwrap();
+    let line =
+        text.lines().find(|line| line.starts_with("em_http_requests_total") && line.contains("/experiments/{name}\"")).unwrap();
     assert!(line.contains("404") && line.ends_with(" 2"), "{line}");
     assert!(!text.contains("/experiments/one"), "a series for each name would never end");
     server.stop().await;

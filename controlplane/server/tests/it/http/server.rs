@@ -25,11 +25,11 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-pub struct Server {
-    pub url: String,
-    pub store: Store,
-    pub admin: String,
-    pub scraper: String,
+pub(super) struct Server {
+    pub(super) url: String,
+    pub(super) store: Store,
+    pub(super) admin: String,
+    pub(super) scraper: String,
     http: reqwest::Client,
     stop: CancellationToken,
     handle: ServerHandle,
@@ -37,7 +37,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         let metrics = Metrics::new();
         let store = Store::open(&Store::sqlite_url(state.path()), metrics.db_commit_seconds.clone()).await.unwrap();
@@ -56,50 +56,49 @@ impl Server {
         let handle = running.handle();
         tokio::spawn(running);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut server =
-            Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, _state: state };
+        let mut server = Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, _state: state };
         server.admin = server.token(Role::Admin).await;
         server.scraper = server.token(Role::Scraper).await;
         server
     }
 
     /// In order; what a test leaves open ends too.
-    pub async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         self.handle.stop(false).await;
         self.store.close().await;
     }
 
-    pub async fn token(&self, role: Role) -> String {
+    pub(super) async fn token(&self, role: Role) -> String {
         let secret = new_secret("em");
         self.store.add_token(&secret, &Principal { owner: "ann".to_owned(), role }).await.unwrap();
         secret
     }
 
-    pub fn client(&self, token: &str) -> Client {
+    pub(super) fn client(&self, token: &str) -> Client {
         Client::new(&self.url, Some(token.to_owned())).unwrap()
     }
 
     /// A request without a token.
-    pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(super) fn bare(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
     /// A request of the admin.
-    pub fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(super) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
         self.bare(method, path).bearer_auth(&self.admin)
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(super) async fn get(&self, path: &str) -> Response {
         self.ask(Method::GET, path).send().await.unwrap()
     }
 
-    pub async fn post(&self, body: Value) -> Experiment {
+    pub(super) async fn post(&self, body: Value) -> Experiment {
         self.client(&self.admin).create_experiment(Body::Json(body), false).await.unwrap().answer.experiment
     }
 
     /// Posts an experiment and does what the reconciler does up to `sbatch`.
-    pub async fn submitted(&self, name: &str) -> Job {
+    pub(super) async fn submitted(&self, name: &str) -> Job {
         let uid = self.post(experiment(name)).await.metadata.uid;
         let rows = self.store.matrix(uid).await.unwrap();
         let attempt = self.store.create_attempt(uid, rows[0].shard, 1, now()).await.unwrap();
@@ -110,7 +109,7 @@ impl Server {
     }
 
     /// What the reconciler writes at the end.
-    pub async fn ended(&self, job: &Job) {
+    pub(super) async fn ended(&self, job: &Job) {
         let revision = self.store.stored(&job.name).await.unwrap().revision;
         let standing = Standing {
             phase: Phase::Succeeded,
@@ -126,17 +125,17 @@ impl Server {
 }
 
 /// A job as its agent sees it.
-pub struct Job {
-    pub name: String,
-    pub uid: ExperimentUid,
-    pub rows: Vec<TrialRow>,
-    pub attempt: AttemptId,
-    pub token: String,
-    pub agent: Client,
+pub(super) struct Job {
+    pub(super) name: String,
+    pub(super) uid: ExperimentUid,
+    pub(super) rows: Vec<TrialRow>,
+    pub(super) attempt: AttemptId,
+    pub(super) token: String,
+    pub(super) agent: Client,
 }
 
 impl Job {
-    pub fn claim_request(&self, restart_count: u32, nonce: &str) -> ClaimRequest {
+    pub(super) fn claim_request(&self, restart_count: u32, nonce: &str) -> ClaimRequest {
         ClaimRequest {
             attempt: self.attempt,
             slurm_job_id: "4711".to_owned(),
@@ -147,16 +146,16 @@ impl Job {
         }
     }
 
-    pub async fn claimed(&self) -> ClaimAnswer {
+    pub(super) async fn claimed(&self) -> ClaimAnswer {
         self.agent.claim(&self.claim_request(0, "first")).await.unwrap()
     }
 
     /// A valid trial of 10 s with 100 requests of 50 ms.
-    pub fn measurement(&self, row: &TrialRow) -> Measurement {
+    pub(super) fn measurement(&self, row: &TrialRow) -> Measurement {
         self.measured(row, 100)
     }
 
-    pub fn measured(&self, row: &TrialRow, requests: u64) -> Measurement {
+    pub(super) fn measured(&self, row: &TrialRow, requests: u64) -> Measurement {
         let at: Timestamp = "2026-11-24T04:00:00Z".parse().unwrap();
         let LoadLevel::Concurrency(users) = row.load else { panic!("the test's load is closed") };
         let mut latency = histogram::new();
@@ -189,14 +188,14 @@ impl Job {
         serde_json::from_value(measurement).unwrap()
     }
 
-    pub async fn hand_in(&self, measurement: &Measurement) -> Result<(), em_api::client::agent::AgentCallError> {
+    pub(super) async fn hand_in(&self, measurement: &Measurement) -> Result<(), em_api::client::agent::AgentCallError> {
         let json = serde_json::to_vec(measurement).unwrap();
         self.agent.put_measurement(self.attempt, measurement.trial, json).await
     }
 }
 
 /// Two backends × two batch sizes × three repetitions: 12 trials in one shard.
-pub fn experiment(name: &str) -> Value {
+pub(super) fn experiment(name: &str) -> Value {
     json!({
         "apiVersion": "em/v1alpha1", "kind": "Experiment", "metadata": {"name": name, "labels": {"team": "search"}},
         "spec": {
@@ -211,7 +210,7 @@ pub fn experiment(name: &str) -> Value {
 }
 
 /// A refusal as the contract wants it: the status, problem+json, a code and a sentence.
-pub async fn problem(response: Response, status: StatusCode) -> Problem {
+pub(super) async fn problem(response: Response, status: StatusCode) -> Problem {
     let url = response.url().clone();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     let (found, text) = (response.status(), response.text().await.unwrap());

@@ -56,7 +56,8 @@ async fn a_cookie_writes_from_our_own_page_only() {
 #[tokio::test]
 async fn a_token_typed_into_the_page_signs_in_and_out() {
     let server = Server::start().await;
-    let sign_in = |token: &str| server.bare(Method::POST, "/sessions").header("origin", &server.url).json(&json!({"token": token})).send();
+    let sign_in =
+        |token: &str| server.bare(Method::POST, "/sessions").header("origin", &server.url).json(&json!({"token": token})).send();
     problem(sign_in("em_wrong").await.unwrap(), StatusCode::UNAUTHORIZED).await;
     let response = sign_in(&server.admin).await.unwrap();
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
@@ -65,10 +66,12 @@ async fn a_token_typed_into_the_page_signs_in_and_out() {
     let list = || server.bare(Method::GET, "/experiments").header("cookie", &cookie).send();
     let items: Value = list().await.unwrap().json().await.unwrap();
     assert_eq!(items["items"], json!([]));
-    let out = server.bare(Method::DELETE, "/sessions").header("cookie", &cookie).header("origin", &server.url).send().await.unwrap();
+    let out =
+        server.bare(Method::DELETE, "/sessions").header("cookie", &cookie).header("origin", &server.url).send().await.unwrap();
     assert!(out.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     problem(list().await.unwrap(), StatusCode::UNAUTHORIZED).await;
-    let foreign = server.bare(Method::POST, "/sessions").header("origin", "https://evil.example").json(&json!({"token": server.admin}));
+    let foreign =
+        server.bare(Method::POST, "/sessions").header("origin", "https://evil.example").json(&json!({"token": server.admin}));
     problem(foreign.send().await.unwrap(), StatusCode::FORBIDDEN).await;
     server.stop().await;
 }
