@@ -58,7 +58,7 @@ fn describe(experiment: &Experiment, jobs: &[Job], events: &[Event], trials: &[T
     put("Texts/s", spec.matrix.text_rate.as_deref().map(list).unwrap_or_default());
     put("Window", format!("{} after {} of warm-up, {} repetitions", spec.load.duration, spec.load.warmup, spec.load.repetitions));
     put("Status", progress::line(experiment));
-    put("Message", status.message.clone().unwrap_or_default());
+    put("Message", status.message.as_deref().map(human::one_line).unwrap_or_default());
     put("Work", status.estimated_seconds.map(|seconds| format!("about {}", human::seconds(seconds))).unwrap_or_default());
     if !status.conditions.is_empty() {
         let state = |state| match state {
@@ -71,7 +71,7 @@ fn describe(experiment: &Experiment, jobs: &[Job], events: &[Event], trials: &[T
                 format!("{:?}", condition.kind),
                 state(condition.status).to_owned(),
                 condition.reason.clone(),
-                condition.message.clone(),
+                human::one_line(&condition.message),
             ]
         };
         section(&mut text, "Conditions", &["TYPE", "STATUS", "REASON", "MESSAGE"], status.conditions.iter().map(row).collect());
@@ -97,7 +97,8 @@ fn failures(text: &mut String, trials: &[Trial]) {
         if told.is_empty() {
             text.push_str("\nFailed trials\n");
         }
-        let (reason, message) = (trial.reason.as_deref().unwrap_or("Failed"), trial.message.as_deref().unwrap_or_default());
+        let (reason, message) =
+            (trial.reason.as_deref().unwrap_or("Failed"), trial.message.as_deref().map(human::one_line).unwrap_or_default());
         let _ = writeln!(
             text,
             "  {} batch {} {} repetition {}: {reason}: {message}",
@@ -124,7 +125,7 @@ fn event_table(events: &[Event]) -> String {
     ];
     let row = |event: &Event| {
         let kind = if event.kind == EventType::Warning { "Warning" } else { "Normal" };
-        vec![human::time(event.at), kind.to_owned(), event.who.clone(), event.reason.clone(), event.message.clone()]
+        vec![human::time(event.at), kind.to_owned(), event.who.clone(), event.reason.clone(), human::one_line(&event.message)]
     };
     render(&columns, &events.iter().map(row).collect::<Vec<_>>())
 }

@@ -63,11 +63,9 @@ impl Failure {
                 path => format!("  {path}: {}", error.message),
             };
             lines.extend(problem.errors.iter().map(told));
-            match problem.status {
-                401 => lines
-                    .push("  give a token by --token-file or EM_TOKEN (the server writes one into its state directory)".to_owned()),
-                409 if problem.code == "name_taken" => lines.push("  choose another --name, or delete the old one".to_owned()),
-                _ => {}
+            if problem.status == 401 {
+                lines
+                    .push("  give a token by --token-file or EM_TOKEN (the server writes one into its state directory)".to_owned());
             }
             return lines;
         }

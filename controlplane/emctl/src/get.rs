@@ -88,7 +88,12 @@ fn table(experiments: &[Experiment], now: Timestamp) -> String {
             experiment.spec.model.id.clone(),
             shorten(&backends.join(","), 40),
             human::age(experiment.metadata.created_at, now),
-            shorten(&waits_for(&experiment.status).or_else(|| experiment.status.message.clone()).unwrap_or_default(), 60),
+            shorten(
+                &waits_for(&experiment.status)
+                    .or_else(|| experiment.status.message.as_deref().map(human::one_line))
+                    .unwrap_or_default(),
+                60,
+            ),
         ]
     };
     render(&columns, &experiments.iter().map(row).collect::<Vec<_>>())

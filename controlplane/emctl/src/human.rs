@@ -58,6 +58,12 @@ pub(crate) fn minute(at: Timestamp) -> String {
     at.strftime("%b %-d %H:%M UTC").to_string()
 }
 
+/// A message in one line: what other programs said may have several.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| harmless(line.trim())).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
 /// Text from a service or a job: it cannot steer the terminal.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() && letter != '\t' { '·' } else { letter }).collect()

@@ -43,7 +43,7 @@ pub(crate) fn line(experiment: &Experiment) -> String {
 pub(crate) fn waits_for(status: &Status) -> Option<String> {
     let said = |kind, state| {
         let found = status.conditions.iter().find(|condition| condition.kind == kind && condition.status == state);
-        found.map(|condition| condition.message.clone()).filter(|message| !message.is_empty())
+        found.map(|condition| human::one_line(&condition.message)).filter(|message| !message.is_empty())
     };
     if status.phase.ended() {
         return None;
@@ -54,9 +54,16 @@ pub(crate) fn waits_for(status: &Status) -> Option<String> {
         let start = job.expected_start.map(|at| format!(" (starts about {})", human::minute(at))).unwrap_or_default();
         Some(format!("job {id} waits: {}{start}", job.reason.as_deref().unwrap_or("no reason given")))
     };
+    // Missing inputs are for the user to bring; Slurm comes back by itself.
+    let inputs = || said(ConditionType::InputsReady, ConditionStatus::False);
+    if status.phase == Phase::Preparing
+        && let Some(missing) = inputs()
+    {
+        return Some(missing);
+    }
     said(ConditionType::SchedulerReachable, ConditionStatus::False)
         .or_else(|| said(ConditionType::AgentSilent, ConditionStatus::True))
-        .or_else(|| said(ConditionType::InputsReady, ConditionStatus::False))
+        .or_else(inputs)
         .or_else(queue)
         .or_else(|| if status.phase == Phase::Queued { said(ConditionType::Queued, ConditionStatus::True) } else { None })
 }
@@ -191,10 +198,10 @@ pub(crate) mod tests {
     #[test]
     fn a_scheduler_that_is_away_is_told_before_the_queue() {
         let mut waiting = experiment("Queued");
-        let condition = json!({"type": "SchedulerReachable", "status": "False", "reason": "Unreachable", "message": "squeue does not answer",
+        let condition = json!({"type": "SchedulerReachable", "status": "False", "reason": "Unreachable", "message": "squeue does not answer:\n no route",
                                "lastTransitionTime": "2026-11-24T12:00:00Z"});
         waiting.status.conditions.push(serde_json::from_value(condition).expect("a condition"));
-        assert!(line(&waiting).contains("squeue does not answer"), "{}", line(&waiting));
+        assert!(line(&waiting).contains(" · squeue does not answer:; no route · "), "{}", line(&waiting));
     }
 
     #[test]

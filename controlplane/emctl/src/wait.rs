@@ -105,7 +105,7 @@ fn ending(experiment: &Experiment) -> String {
     if let Some(end) = status.finished_at {
         text.push_str(&format!(", {} after it was posted", human::age(experiment.metadata.created_at, end)));
     }
-    if let Some(message) = status.message.as_ref().filter(|_| status.phase != Phase::Succeeded) {
+    if let Some(message) = status.message.as_deref().map(human::one_line).filter(|_| status.phase == Phase::Failed) {
         text.push_str(&format!(". {message}"));
     }
     text
