@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytes, duration, estimate, loadLevel, number } from "./format";
+import { ago, bytes, duration, estimate, loadLevel, number } from "./format";
 
 describe("format", () => {
   it("keeps three digits of small numbers and separates thousands", () => {
@@ -18,6 +18,8 @@ describe("format", () => {
     expect(duration(59)).toBe("59 s");
     expect(duration(61)).toBe("1 min 1 s");
     expect(duration(7260)).toBe("2 h 1 min");
+    expect(ago("2026-11-24T04:00:00Z", Date.parse("2026-11-24T04:28:56Z"))).toBe("28 min ago");
+    expect(ago("2026-11-24T04:00:00Z", Date.parse("2026-11-24T04:00:05Z"))).toBe("5 s ago");
   });
   it("names each kind of load", () => {
     expect(loadLevel({ concurrency: 10 })).toBe("10 in flight");

@@ -39,7 +39,19 @@ export function duration(seconds: number): string {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d`;
 }
 
-export const ago = (time: string, now: number): string => `${duration((now - Date.parse(time)) / 1000)} ago`;
+/** How long ago, in one unit below an hour: it is read in a column. */
+export function ago(time: string, now: number): string {
+  const seconds = Math.max(0, (now - Date.parse(time)) / 1000);
+  return seconds >= 60 && seconds < 3600 ? `${Math.floor(seconds / 60)} min ago` : `${duration(seconds)} ago`;
+}
+
+/** All levels of the one load axis that an experiment sets. */
+export function loadLevels(matrix: { concurrency?: number[] | null; requestRate?: number[] | null; textRate?: number[] | null }): string {
+  if (matrix.concurrency?.length) return `${matrix.concurrency.join(", ")} in flight`;
+  if (matrix.requestRate?.length) return `${matrix.requestRate.map(number).join(", ")} requests/s`;
+  if (matrix.textRate?.length) return `${matrix.textRate.map(number).join(", ")} texts/s offered`;
+  return "—";
+}
 
 export function loadLevel(load: LoadLevel): string {
   if ("concurrency" in load) return `${load.concurrency} in flight`;

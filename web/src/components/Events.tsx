@@ -8,7 +8,7 @@ export function Events({ events }: { events: EventItem[] }) {
     <section>
       <h2>Events</h2>
       <div class="scroll">
-        <table>
+        <table class="events">
           <tbody>
             {[...events]
               .reverse()
@@ -19,7 +19,7 @@ export function Events({ events }: { events: EventItem[] }) {
                     {ago(event.at, now)}
                   </td>
                   <td>{event.reason}</td>
-                  <td>{event.message}</td>
+                  <td class="text">{event.message}</td>
                   <td class="dim">{event.who}</td>
                 </tr>
               ))}

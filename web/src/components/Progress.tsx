@@ -3,7 +3,7 @@ import type { TrialCounts } from "../api/types";
 /** Trials as one bar: done, running, failed, interrupted; the rest is to come. */
 export function Progress({ trials, wide }: { trials: TrialCounts; wide?: boolean }) {
   const share = (count: number) => ({ width: `${trials.total === 0 ? 0 : (100 * count) / trials.total}%` });
-  const notes = [`${trials.succeeded} of ${trials.total} trials`];
+  const notes = [`${trials.succeeded} of ${trials.total} ${trials.total === 1 ? "trial" : "trials"} measured`];
   if (trials.running > 0) notes.push(`${trials.running} running`);
   if (trials.failed > 0) notes.push(`${trials.failed} failed`);
   if (trials.interrupted > 0) notes.push(`${trials.interrupted} interrupted`);

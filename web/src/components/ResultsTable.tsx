@@ -5,7 +5,7 @@ export function ResultsTable({ results }: { results: Results }) {
   const measured = results.cells.filter((cell) => cell.repetitions + cell.failed + cell.invalid + cell.inconclusive > 0);
   if (measured.length === 0) return null;
   const gpu = measured.some((cell) => cell.resources.gpuUtilization !== null);
-  const best = bestPerBatch(measured);
+  const best = measured.length > 1 ? bestPerBatch(measured) : new Set<Cell>();
   return (
     <section>
       <h2>Results{results.complete ? "" : " so far"}</h2>
@@ -33,7 +33,7 @@ export function ResultsTable({ results }: { results: Results }) {
               <th class="num">Success</th>
               {gpu ? <th class="num">GPU</th> : <th class="num">CPU cores</th>}
               <th class="num">Memory</th>
-              <th class="num">Trials</th>
+              <th class="num">Valid trials</th>
             </tr>
           </thead>
           <tbody>
@@ -49,13 +49,15 @@ export function ResultsTable({ results }: { results: Results }) {
                 <td class="num">{cell.successRate === null ? "—" : `${number(cell.successRate * 100)} %`}</td>
                 <td class="num">{gpu ? (cell.resources.gpuUtilization === null ? "—" : `${number(cell.resources.gpuUtilization * 100)} %`) : number(cell.resources.cpuCores)}</td>
                 <td class="num">{bytes(cell.resources.memoryPeakBytes)}</td>
-                <td class="num">{trials(cell)}</td>
+                <td class="num" title={trials(cell)}>
+                  {cell.repetitions} of {cell.repetitions + cell.inconclusive + cell.invalid + cell.failed}
+                </td>
               </tr>
             ))}
           </tbody>
         </table>
       </div>
-      <p class="dim">Bold: most texts/s at its batch size. "—": too few samples to carry the number; point at it for the reason.</p>
+      <p class="dim">Bold: highest mean of texts/s at its batch size; whether that is a difference, the sentences above say. "—": too few samples to carry the number; point at it for the reason.</p>
       <ul class="parity">
         {results.parity.map((parity) => (
           <li key={parity.backend} class={parity.verdict}>

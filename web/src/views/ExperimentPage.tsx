@@ -2,6 +2,7 @@ import { useEffect } from "preact/hooks";
 import { getEvents, getExperiment, getResults, getTrials } from "../api/client";
 import { Conditions } from "../components/Conditions";
 import { Events } from "../components/Events";
+import { Facts } from "../components/Facts";
 import { FailedTrials } from "../components/FailedTrials";
 import { LiveTrial } from "../components/LiveTrial";
 import { PhaseBadge } from "../components/PhaseBadge";
@@ -24,21 +25,18 @@ export function ExperimentPage({ name, onSignedOut }: { name: string; onSignedOu
   }, [experiment.signedOut]);
 
   if (!experiment.data) return <p class={experiment.error ? "error" : "dim"}>{experiment.error ?? "Loading …"}</p>;
-  const { spec, status } = experiment.data;
+  const { status } = experiment.data;
   return (
     <article>
       <h1>
         {name} <PhaseBadge phase={status.phase} />
       </h1>
       {experiment.error && <p class="error">{experiment.error}. Showing what was last known.</p>}
-      <p class="dim">
-        {spec.model.id}@{spec.model.revision} · {spec.model.dtype} · {spec.dataset.source} ({spec.dataset.limit.toLocaleString("en-US")} texts) · {spec.load.repetitions} ×{" "}
-        {spec.load.duration} per cell
-      </p>
-      {status.message && <p>{status.message}</p>}
+      {status.message && <p class="message">{status.message}</p>}
+      <Conditions conditions={status.conditions} phase={status.phase} />
       <Progress trials={status.trials} wide />
-      <Conditions conditions={status.conditions} jobs={status.jobs} />
-      <LiveTrial live={status.live} phase={status.phase} />
+      <Facts experiment={experiment.data} />
+      <LiveTrial live={status.live} phase={status.phase} trials={rows.data ?? []} />
       {results.error && !results.signedOut && <p class="error">Results: {results.error}</p>}
       {results.data && <ResultsTable results={results.data} />}
       {ended > 0 && <Plots name={name} version={ended} />}
