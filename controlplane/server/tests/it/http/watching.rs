@@ -107,8 +107,9 @@ async fn a_watcher_that_comes_back_misses_nothing() {
     }
     drop(events);
 
-    label(&server, "a", "1").await;
+    // The very first change behind the last seen one is the one that an off-by-one would lose.
     label(&server, "c", "1").await;
+    label(&server, "a", "1").await;
     label(&server, "a", "2").await;
     server.post(experiment("e")).await;
     server.client(&server.admin).delete_experiment("d").await.unwrap();
