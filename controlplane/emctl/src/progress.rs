@@ -30,7 +30,7 @@ pub(crate) fn line(experiment: &Experiment) -> String {
             parts.push(live.batch_size.map_or_else(|| backend.clone(), |size| format!("{backend} batch {size}")));
         }
         parts.push(live.phase.clone());
-        parts.extend(live.texts_per_second.map(|rate| format!("{} texts/s", human::number(rate))));
+        parts.extend(live.texts_per_second.filter(|rate| *rate > 0.0).map(|rate| format!("{} texts/s", human::number(rate))));
         parts.extend(live.latency_p99_ms.map(|p99| format!("p99 {}", human::millis(p99))));
         parts.extend(live.seconds_left.map(|left| format!("{} left", human::seconds(left))));
     } else if matches!(status.phase, Phase::Pending | Phase::Submitting | Phase::Queued) {
@@ -68,11 +68,11 @@ pub(crate) fn waits_for(status: &Status) -> Option<String> {
         .or_else(|| if status.phase == Phase::Queued { said(ConditionType::Queued, ConditionStatus::True) } else { None })
 }
 
-/// What of a line is news: a change in it is shown at once.
+/// What of a line is news: a change in it is shown at once. Steps inside a trial are none, or a log would have four lines a trial.
 fn news(experiment: &Experiment) -> (Phase, Option<String>, u64, Option<String>) {
     let status = &experiment.status;
-    let what = status.live.as_ref().map(|live| format!("{:?} {:?} {}", live.backend, live.batch_size, live.phase));
-    (status.phase, waits_for(status), status.trials.succeeded + status.trials.failed, what)
+    let backend = status.live.as_ref().and_then(|live| live.backend.clone());
+    (status.phase, waits_for(status), status.trials.succeeded + status.trials.failed, backend)
 }
 
 /// Where the line is shown.
@@ -209,6 +209,7 @@ pub(crate) mod tests {
         let running = experiment("Running");
         let mut faster = running.clone();
         faster.status.live.as_mut().expect("live").texts_per_second = Some(9.0);
+        faster.status.live.as_mut().expect("live").phase = "warming up".to_owned();
         assert_eq!(news(&running), news(&faster));
         faster.status.trials.succeeded += 1;
         assert_ne!(news(&running), news(&faster));
