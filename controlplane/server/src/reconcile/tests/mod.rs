@@ -3,6 +3,7 @@
 mod cancel;
 mod continuity;
 mod ends;
+mod property;
 mod submission;
 
 use std::collections::HashMap;
