@@ -2,7 +2,7 @@
 //! may come in, [`problem`] how a refusal looks, and one file a group of addresses does the rest.
 //!
 //! `main` uses it so:
-//! ```ignore
+//! ```text
 //! let listener = std::net::TcpListener::bind(settings.listen)?;
 //! let app = http::App::new(store, metrics, jobs, listener.local_addr()?, stop.clone()); // stop: CancellationToken
 //! let server = http::server(app.clone(), listener)?;      // a future, `Send`; runs until stopped

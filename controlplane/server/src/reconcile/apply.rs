@@ -78,6 +78,10 @@ async fn one(reconciler: &Reconciler, pace: &mut Pace, world: &World, action: &A
             }
         }
         Action::CancelStray { job_id, name } => {
+            // An experiment that could not be read still owns its job.
+            if store.owns_job(name).await? {
+                return Ok(Applied::Failed);
+            }
             if !cancel(reconciler, job_id).await {
                 return Ok(Applied::Failed);
             }

@@ -6,7 +6,7 @@ use em_slurm::{JobView, PendingReason};
 use super::listing::{self, Mine};
 use super::world::{Action, Decisions, View, World};
 use super::{ends, shard};
-use crate::store::attempts::{Attempt, AttemptState, Cancel, CancelWhy, End, EndKind, JobOutcome, Over, SlurmJob, Submitted};
+use crate::store::attempts::{Attempt, AttemptState, Cancel, CancelWhy, End, EndKind, JobOutcome, Over, Submitted};
 use crate::store::events::NewEvent;
 
 pub(super) const WHO: &str = "reconciler";

@@ -4,6 +4,7 @@
 use em_api::status::EventType;
 use em_api::{AttemptId, Timestamp};
 use em_slurm::{Submission, SubmitError};
+use jiff::SignedDuration;
 use tracing::{info, warn};
 
 use super::attempt::WHO;
@@ -14,6 +15,9 @@ use crate::job::{self, Assignment};
 use crate::store::attempts::{Attempt, AttemptState, End, EndKind, SlurmJob, Submitted};
 use crate::store::events::NewEvent;
 use crate::store::{self, access, now};
+
+/// Pause when Slurm takes no more jobs of this account for now.
+const LIMIT_PAUSE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Submits an attempt's job and records what came of it.
 pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View, attempt: &Attempt) -> store::Result<()> {
@@ -49,6 +53,12 @@ async fn call(
             let event = NewEvent::normal(WHO, "JobSubmitted", format!("job {} for attempt {}", submitted.id, attempt.number));
             (in_slurm(submitted.id, submitted.cluster, now()), Some(event))
         }
+        Err(SubmitError::Rejected { stderr }) if submit_limit(&stderr) => {
+            let message = format!("the limit of submitted jobs is reached; trying again every two minutes: {}", stderr.trim());
+            let first = attempt.revision == 0;
+            let again = AttemptState::Intended { not_before: after(now(), LIMIT_PAUSE) };
+            (again, first.then(|| warning("SubmitLimit", message)))
+        }
         Err(SubmitError::Rejected { stderr }) => {
             let message = format!("sbatch refused the job: {}", stderr.trim());
             let end = End { kind: EndKind::Closed, reason: "Rejected".to_owned(), message: message.clone() };
@@ -73,6 +83,11 @@ async fn call(
             )
         }
     }
+}
+
+/// Limits of an account or QOS on submitted jobs (`AssocMaxSubmitJobLimit`, `QOSMaxSubmitJobPerUserLimit`, …) pass by themselves.
+fn submit_limit(stderr: &str) -> bool {
+    stderr.contains("MaxSubmitJob")
 }
 
 fn words(error: &SubmitError) -> String {

@@ -1,10 +1,11 @@
 //! An experiment as users see it: its own row, with counts, jobs and the live view computed from the rows below it.
 
+use em_api::Timestamp;
 use em_api::experiment::Experiment;
 use em_api::status::{Job, Live, Status};
-use em_api::{Timestamp, TrialId};
 
 use super::attempts::{Attempt, AttemptState};
+use super::counted::Handed;
 use super::experiments::Stored;
 use super::trials::{TrialRow, TrialState, states, tally};
 use super::{Result, Store, now};
@@ -22,7 +23,7 @@ impl Store {
             conditions: stored.conditions.clone(),
             trials: tally(&states, &handed),
             jobs: attempts.iter().map(job).collect(),
-            live: live(&stored, &attempts, &rows, &states),
+            live: live(&stored, &attempts, &rows, &states, &handed),
             estimated_seconds: Some(stored.estimated_seconds),
             started_at: stored.started_at,
             finished_at: stored.finished_at,
@@ -71,7 +72,7 @@ pub fn job(attempt: &Attempt) -> Job {
     }
 }
 
-fn live(stored: &Stored, attempts: &[Attempt], rows: &[TrialRow], states: &[TrialState]) -> Option<Live> {
+fn live(stored: &Stored, attempts: &[Attempt], rows: &[TrialRow], states: &[TrialState], handed: &[Handed]) -> Option<Live> {
     if stored.phase.ended() {
         return None;
     }
@@ -81,17 +82,20 @@ fn live(stored: &Stored, attempts: &[Attempt], rows: &[TrialRow], states: &[Tria
         live.batch_size = Some(row.batch_size);
         live.backend.get_or_insert_with(|| row.backend.clone());
     }
-    live.seconds_left = seconds_left(stored, states, live.trial, now());
+    live.seconds_left = seconds_left(stored, states, handed, now());
     Some(live)
 }
 
-/// What is left of the plan, at the pace seen so far once it can be told (from a tenth of the trials on), else as estimated.
-fn seconds_left(stored: &Stored, states: &[TrialState], _running: Option<TrialId>, at: Timestamp) -> Option<u64> {
-    let total = states.len() as f64;
-    let done = states.iter().filter(|state| state.handed.is_some()).count() as f64;
-    let elapsed = at.duration_since(stored.started_at?).as_secs_f64().max(0.0);
-    let planned = stored.estimated_seconds as f64;
-    let left = if done >= (total / 10.0).max(2.0) { elapsed / done * (total - done) } else { planned - elapsed };
-    // Never more than a trial beyond what is planned for the rest, never below zero.
-    Some(left.max(0.0).round() as u64)
+/// What is left of the plan: at the pace seen so far once it can be told (from a tenth of the trials on), else as estimated. Counts
+/// down between two ends of trials.
+fn seconds_left(stored: &Stored, states: &[TrialState], handed: &[Handed], at: Timestamp) -> Option<u64> {
+    let started_at = stored.started_at?;
+    let ends: Vec<Timestamp> = states.iter().filter_map(|state| Some(handed[state.handed?].finished_at)).collect();
+    let (total, done) = (states.len() as f64, ends.len() as f64);
+    let whole = match ends.iter().max() {
+        Some(last) if done >= (total / 10.0).max(2.0) => last.duration_since(started_at).as_secs_f64() / done * total,
+        _ => stored.estimated_seconds as f64,
+    };
+    let elapsed = at.duration_since(started_at).as_secs_f64();
+    Some((whole - elapsed).max(0.0).round() as u64)
 }
