@@ -207,3 +207,5 @@ fn random_lowercase(length: usize) -> String {
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ mod cancel;
 mod continuity;
 mod ends;
 mod property;
+mod sources;
 mod submission;
 
 use std::collections::HashMap;
