@@ -16,6 +16,8 @@ pub(crate) enum Sbatch {
     LostWithoutAnswer,
     /// The controller took the job; `sbatch` never returns.
     TakenAndHangs,
+    /// `sbatch` never returns, and the controller never hears of the job.
+    Hangs,
     Refuses(&'static str),
 }
 
@@ -140,6 +142,7 @@ impl Scheduler for FakeSlurm {
                 self.add(&job.name);
                 std::future::pending().await
             }
+            Sbatch::Hangs => std::future::pending().await,
             Sbatch::Refuses(stderr) => Err(SubmitError::Rejected { stderr: stderr.to_owned() }),
         }
     }

@@ -10,4 +10,5 @@ mod fake_slurm;
 mod faults;
 mod http;
 mod lifecycle;
+mod reconcile;
 mod server;

@@ -118,3 +118,27 @@ fn an_unreachable_controller_ends_nothing() {
     assert!(world.decide().actions.iter().all(|action| matches!(action, Action::Show { .. })));
     assert_eq!(world.shown().phase, Phase::Running);
 }
+
+#[test]
+fn a_submission_that_was_given_up_too_early_is_adopted_and_not_made_again() {
+    let world = world().with_attempt(AttemptState::Intended { not_before: at(0) }).listing(&[("42", JobState::Pending)]);
+    assert!(!world.decide().actions.iter().any(|action| matches!(action, Action::Submit { .. })));
+    match world.moved() {
+        AttemptState::Submitted(submitted) => assert_eq!(submitted.job.id, "42"),
+        other => panic!("adopted, not {other:?}"),
+    }
+}
+
+#[test]
+fn retries_pause_longer_each_time() {
+    let pause_after = |failures: usize| {
+        let mut world = world();
+        world.view().open.stored.spec.retries = 20;
+        for _ in 0..failures {
+            world = world.with_attempt(ended(EndKind::Retry, 999));
+        }
+        world.decide().look_again_at.expect("later").duration_since(at(999)).as_secs()
+    };
+    assert_eq!([1, 2, 3, 4].map(pause_after), [10, 20, 40, 80]);
+    assert_eq!(pause_after(15), 600, "ten minutes at most");
+}
