@@ -16,7 +16,7 @@ spec:
   dataset: {source: wordnet, limit: 5000}
   backends: [{name: ort, type: ort, device: cpu}]
   matrix: {batchSizes: [4], concurrency: [2]}
-  load: {duration: 20s, warmup: 1s, repetitions: 1, minRequests: 3}
+  load: {duration: 60s, warmup: 1s, repetitions: 1, minRequests: 3}
   slurm: {partition: main, cpusPerTask: 2, time: 10m}
 "#;
 
@@ -31,14 +31,14 @@ fn prometheus_and_a_browser_see_a_running_experiment() {
         experiment.status.live.as_ref().is_some_and(|live| live.texts_per_second.is_some())
     });
 
-    // The page shows the live trial.
-    let shots = root().join("target").join("page");
-    browser(&plane, "observed", "live", &shots);
-
     // The control plane's own series, and those of the agent through the relay.
     prometheus.eventually("sum(em_experiments{phase=\"Running\"})", |value| value == 1.0);
     prometheus.eventually("sum(em_load_texts_total{experiment=\"observed\"})", |value| value > 0.0);
     prometheus.eventually("max(em_process_cpu_cores{experiment=\"observed\"})", |value| value > 0.1);
+
+    // The page shows the live trial.
+    let shots = root().join("target").join("page");
+    browser(&plane, "observed", "live", &shots);
 
     let experiment = plane.wait_for_end("observed", Duration::from_secs(120));
     assert_eq!(experiment.status.phase, Phase::Succeeded, "{}", plane.log());

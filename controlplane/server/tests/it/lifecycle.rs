@@ -17,8 +17,9 @@ fn an_experiment_runs_from_its_posting_to_its_results() {
     let server = Server::start();
     server.create(&body("whole"));
     let reason = |one: &Experiment| one.status.jobs.first().and_then(|job| job.reason.clone());
-    let queued = server.until("whole", "Slurm's reason", |one| reason(one).as_deref() == Some("Resources"));
-    assert_eq!((queued.status.phase, queued.status.jobs[0].id.as_deref()), (Phase::Queued, Some("1")));
+    let waits = |one: &Experiment| one.status.phase == Phase::Queued && reason(one).as_deref() == Some("Resources");
+    let queued = server.until("whole", "queued, with Slurm's reason", waits);
+    assert_eq!(queued.status.jobs[0].id.as_deref(), Some("1"));
     let agent = Agent::of(&server, 0);
     assert_eq!((mode(&agent.dir), mode(&agent.dir.join("token")), mode(&agent.dir.join("plan.json"))), (0o700, 0o600, 0o600));
     assert!(
