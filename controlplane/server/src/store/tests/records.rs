@@ -39,7 +39,7 @@ async fn a_farewell_of_an_older_epoch_is_not_the_running_ones() {
     base.claim(attempt, "first", 0).await;
     base.claim(attempt, "second", 1).await;
     let farewell = Record { seq: 9, at: now(), body: RecordBody::Farewell { message: "done".into() } };
-    base.store.import_records(attempt, 0, &[farewell.clone()]).await.unwrap();
+    base.store.import_records(attempt, 0, std::slice::from_ref(&farewell)).await.unwrap();
     assert_eq!(base.store.attempt(attempt).await.unwrap().farewell_at, None);
     base.store.append_records(attempt, 1, &[farewell]).await.unwrap();
     assert!(base.store.attempt(attempt).await.unwrap().farewell_at.is_some());
