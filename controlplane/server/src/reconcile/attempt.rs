@@ -27,6 +27,10 @@ pub(super) fn step(world: &World, view: &View, attempt: &Attempt, submissions: &
             } else if view.unwanted() {
                 let end = End { kind: EndKind::Cancelled, reason: "Cancelled".into(), message: "before it was submitted".into() };
                 decisions.push(moved(attempt, AttemptState::Ended { at: world.now, end, job: None, over: None }, None));
+            } else if nothing_left(view, attempt) {
+                // The agent of the job before delivered late.
+                let end = End { kind: EndKind::Completed, reason: "Completed".into(), message: "all was delivered already".into() };
+                decisions.push(moved(attempt, AttemptState::Ended { at: world.now, end, job: None, over: None }, None));
             } else if world.now < *not_before {
                 decisions.later(*not_before);
             } else if world.slurm.unreachable.is_none() {
@@ -45,6 +49,11 @@ pub(super) fn step(world: &World, view: &View, attempt: &Attempt, submissions: &
         AttemptState::Ended { .. } => {}
     }
     false
+}
+
+fn nothing_left(view: &View, attempt: &Attempt) -> bool {
+    let shard = view.open.shards.iter().find(|shard| shard.id == attempt.shard);
+    shard.is_some_and(|shard| shard::unfinished(view, shard).is_empty())
 }
 
 /// Looks for a submission whose answer was lost. Submits again only after a reachable controller knew nothing of the name, past

@@ -82,14 +82,16 @@ fn live(stored: &Stored, attempts: &[Attempt], rows: &[TrialRow], states: &[Tria
         live.batch_size = Some(row.batch_size);
         live.backend.get_or_insert_with(|| row.backend.clone());
     }
-    live.seconds_left = seconds_left(stored, states, handed, now());
+    live.seconds_left = seconds_left(stored, attempts, states, handed, now());
     Some(live)
 }
 
 /// What is left of the plan: at the pace seen so far once it can be told (from a tenth of the trials on), else as estimated. Counts
 /// down between two ends of trials.
-fn seconds_left(stored: &Stored, states: &[TrialState], handed: &[Handed], at: Timestamp) -> Option<u64> {
-    let started_at = stored.started_at?;
+fn seconds_left(stored: &Stored, attempts: &[Attempt], states: &[TrialState], handed: &[Handed], at: Timestamp) -> Option<u64> {
+    // The reconciler stores the start a moment after the first claim.
+    let first_claim = attempts.iter().filter_map(|attempt| attempt.claim.as_ref()).map(|claim| claim.at).min();
+    let started_at = stored.started_at.or(first_claim)?;
     let ends: Vec<Timestamp> = states.iter().filter_map(|state| Some(handed[state.handed?].finished_at)).collect();
     let (total, done) = (states.len() as f64, ends.len() as f64);
     let whole = match ends.iter().max() {

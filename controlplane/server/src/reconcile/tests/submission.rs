@@ -11,6 +11,16 @@ fn an_experiment_gets_its_first_attempt_and_then_its_submission() {
 }
 
 #[test]
+fn no_job_is_submitted_for_what_was_delivered_late() {
+    let world = world().with_attempt(ended(EndKind::Continuation, 900)).handed(4, OutcomeKind::Measured);
+    let mut world = world.with_attempt(AttemptState::Intended { not_before: at(0) });
+    assert!(!world.decide().actions.iter().any(|action| matches!(action, Action::Submit { .. })));
+    assert_eq!(world.end().kind, EndKind::Completed);
+    world.last().state = ended(EndKind::Completed, 1000);
+    assert_eq!(world.shown().phase, Phase::Succeeded);
+}
+
+#[test]
 fn missing_inputs_prepare_and_name_the_command() {
     let mut world = world();
     world.view().missing_inputs = Some(vec![(em_api::inputs::EntryKind::Backend, "ort".to_owned())]);

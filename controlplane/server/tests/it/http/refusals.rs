@@ -87,7 +87,8 @@ async fn an_alias_bomb_and_deep_nesting_are_refused_quickly() {
         let begin = std::time::Instant::now();
         let request = server.ask(Method::POST, "/experiments").header("content-type", kind).body(body.clone());
         problem(request.send().await.unwrap(), StatusCode::BAD_REQUEST).await;
-        assert!(begin.elapsed().as_secs() < 5, "{kind} took {:?}", begin.elapsed());
+        // Unbounded, the bomb would take hours; a busy machine takes seconds.
+        assert!(begin.elapsed().as_secs() < 20, "{kind} took {:?}", begin.elapsed());
     }
     server.stop().await;
 }
