@@ -1,5 +1,5 @@
 //! Admission: what a user posted → [`Admitted`], or all field errors at once, each with its path. Pure: no clock, no files, no
-//! database. [`body`] turns bytes into a value, [`reader`] walks it, one file a section of the spec reads that section, and
+//! database. `body` turns bytes into a value, `reader` walks it, one file a section of the spec reads that section, and
 //! [`expand`] makes the trials of what was admitted.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! REST, streams and the dashboard. Everything here reads and writes the database; nothing here calls Slurm. [`access`] says who
-//! may come in, [`problem`] how a refusal looks, and one file a group of addresses does the rest.
+//! REST, streams and the dashboard. Everything here reads and writes the database; nothing here calls Slurm. `access` says who
+//! may come in, `problem` how a refusal looks, and one file a group of addresses does the rest.
 //!
 //! `main` uses it so:
 //! ```text

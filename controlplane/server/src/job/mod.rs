@@ -1,5 +1,5 @@
 //! What one job is given: its directory, `plan.json`, its token, and the script that Slurm runs. Rendering is pure; only
-//! [`write`] touches the disk.
+//! [`write()`] touches the disk.
 
 mod directory;
 mod plan;

@@ -1,4 +1,4 @@
-//! The operator: makes what runs on Slurm equal to what users want. Each wake-up does the same: [`observe`] everything,
+//! The operator: makes what runs on Slurm equal to what users want. Each wake-up does the same: `observe` everything,
 //! [`plan()`] (pure), apply the actions one by one. A wake-up carries no news, so a lost one costs seconds.
 //!
 //! Guarantees: an intent is stored before its effect; every write compares the revision that it was decided from; absence from a
