@@ -10,7 +10,6 @@ pub mod counted;
 mod dialect;
 pub mod events;
 pub mod experiments;
-mod for_http;
 pub mod handed_in;
 pub mod records;
 pub mod status;

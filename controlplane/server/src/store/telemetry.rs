@@ -58,6 +58,14 @@ impl Store {
         rows.iter().map(|row| row.read_json("body")).collect()
     }
 
+    /// How many sets of parity vectors came: with the measurements' hashes, what results are cached by.
+    pub async fn parity_count(&self, uid: ExperimentUid) -> Result<i64> {
+        Ok(sqlx::query_scalar("SELECT COUNT(*) FROM parity WHERE experiment_uid = $1")
+            .bind(uid.to_string())
+            .fetch_one(&self.pool)
+            .await?)
+    }
+
     /// The last exposition of an attempt and when it came.
     pub async fn exposition(&self, attempt: AttemptId) -> Result<Option<(Timestamp, String)>> {
         let row = sqlx::query("SELECT received_at, body FROM expositions WHERE attempt_id = $1")

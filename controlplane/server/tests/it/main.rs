@@ -4,11 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod agent;
-mod api;
 mod claims;
 mod fake_slurm;
 mod faults;
 mod http;
 mod lifecycle;
 mod reconcile;
+mod scraped;
 mod server;
