@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::scheduler::{CancelError, ReadError, Scheduler, Submission, SubmitError, Submitted};
-use crate::{JobState, JobView, SCRIPT_FILE};
+use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
+use crate::{JobScript, JobState, JobView, SCRIPT_FILE};
 use command::{Call, RunError};
 
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Scheduler for CliScheduler {
         "cli"
     }
 
-    async fn submit(&self, job: &Submission) -> Result<Submitted, SubmitError> {
+    async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
         answer::findable(&job.name)?;
         let call = Call::new("sbatch")
             .arg("--parsable")

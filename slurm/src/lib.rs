@@ -5,6 +5,7 @@
 
 mod scheduler;
 
+mod cluster;
 mod pending;
 mod state;
 mod view;
@@ -18,11 +19,12 @@ mod witness;
 mod cli;
 
 pub use cli::{CliScheduler, CliSettings};
+pub use cluster::{ClusterView, Gres, Limits, Node, Partition};
 pub use extra_arg::validate_extra_arg;
 pub use options::{JobOptions, OptionError};
 pub use pending::PendingReason;
 pub use quote::quote;
-pub use scheduler::{CancelError, ReadError, Scheduler, Submission, SubmitError, Submitted};
+pub use scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
 pub use script::{JobScript, SCRIPT_FILE};
 pub use state::JobState;
 pub use view::{ExitStatus, JobView};

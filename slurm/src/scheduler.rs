@@ -2,12 +2,11 @@
 //! [`SubmitError`]: what certainly did not submit, and what may have.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::JobView;
+use crate::{JobScript, JobView};
 
 /// Submits, reads and cancels jobs of the account that we run as.
 #[async_trait]
@@ -15,8 +14,9 @@ pub trait Scheduler: Send + Sync {
     /// The transport's name: `cli`.
     fn kind(&self) -> &'static str;
 
-    /// Submits `job_dir/job.sh`. Not idempotent: after [`SubmitError::Ambiguous`] look the name up before trying again.
-    async fn submit(&self, job: &Submission) -> Result<Submitted, SubmitError>;
+    /// Submits the script, which the caller has written to `job_dir/job.sh`. Not idempotent: after [`SubmitError::Ambiguous`]
+    /// look the name up before trying again.
+    async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError>;
 
     /// All our jobs whose name begins with `name_prefix`, finished ones too as long as the controller remembers them
     /// (`MinJobAge`, 5 minutes by default). One read, whatever the number of jobs. A job that is absent is *not* thereby over.
@@ -32,15 +32,6 @@ pub trait Scheduler: Send + Sync {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Submission {
-    /// Unique per attempt: it is how the job is found again. Letters, digits, `-`, `_` and `.`.
-    pub name: String,
-    pub comment: String,
-    /// Holds `job.sh`; the job's working directory too. Absolute, on a file system that the compute nodes share.
-    pub job_dir: PathBuf,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted {
     pub id: String,
     /// Named by `sbatch` on sites with several clusters.
@@ -52,6 +43,9 @@ pub enum SubmitError {
     /// Slurm said no to this job. Not submitted; the same script will be refused again until something changes.
     #[error("Slurm refused the job: {stderr}")]
     Rejected { stderr: String },
+    /// A limit on submitted jobs is reached (of the account, the QOS or the whole cluster). Not submitted; it passes by itself.
+    #[error("Slurm takes no more jobs for now: {stderr}")]
+    Limited { stderr: String },
     /// No connection to the controller was made. Not submitted; try again later.
     #[error("the Slurm controller cannot be reached: {stderr}")]
     Unreachable { stderr: String },

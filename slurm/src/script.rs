@@ -13,10 +13,12 @@ pub const SCRIPT_FILE: &str = "job.sh";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobScript {
+    /// Unique per submission: it is how the job is found again. 1 to 128 letters, digits, `-`, `_` and `.`.
     pub name: String,
     pub comment: String,
     pub options: JobOptions,
-    /// Absolute. Standard output, standard error and the witness file are written here.
+    /// Absolute, on a file system that the compute nodes share. The job's working directory: standard output, standard error
+    /// and the witness file are written here.
     pub job_dir: PathBuf,
     pub modules: Vec<String>,
     /// Lines of shell code, the user's own.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, agent, job, wait_for};
 use em_slurm::{
-    ExitStatus, JobOptions, JobState, PendingReason, ReadError, Scheduler, Submission, SubmitError, WITNESS_FILE, Witness,
+    ExitStatus, JobOptions, JobScript, JobState, PendingReason, ReadError, Scheduler, SubmitError, WITNESS_FILE, Witness,
 };
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn refusals_and_jobs_that_can_never_start_are_told_apart() {
     let view = cluster.view(&slurm, &held.name, |view| view.pending.is_some()).await;
     assert!(matches!(view.pending, Some(PendingReason::Waiting(reason)) if reason.starts_with("JobHeld")));
 
-    let nobody = Submission { job_dir: cluster.dir().join("no-such-folder"), ..cluster.submission(&held) };
+    let nobody = JobScript { job_dir: cluster.dir().join("no-such-folder"), ..held };
     assert!(matches!(slurm.submit(&nobody).await, Err(SubmitError::Spawn { .. })));
 }
 

@@ -17,7 +17,7 @@ const NOT_REACHED: [&str; 7] = [
 
 /// The controller's own refusals (texts of `slurm_strerror`, 22.05) and sbatch's before it asks. `Unspecified error` is what a
 /// site's job_submit plugin gives, after a text of its own.
-const REFUSALS: [&str; 57] = [
+const REFUSALS: [&str; 56] = [
     // The script
     "Unable to open file",
     "Batch script is empty",
@@ -61,7 +61,6 @@ const REFUSALS: [&str; 57] = [
     "Invalid account or account/partition combination specified",
     "Invalid qos specification",
     "Invalid wckey specification",
-    "Job violates accounting/QOS policy",
     "Requested account has breached requested QOS usage threshold",
     "Requested time limit is invalid",
     "Time limit specification required",
@@ -81,6 +80,14 @@ const REFUSALS: [&str; 57] = [
 ];
 
 /// The name must come back from squeue as it was sent and must not be read as an option or a list.
+/// The text for every limit of an account or a QOS. Those on how many jobs are submitted pass by themselves, and sbatch names them on a
+/// line before (`AssocMaxSubmitJobLimit`, `QOSMaxSubmitJobPerUserLimit`).
+const POLICY: &str = "Job violates accounting/QOS policy";
+
+fn limited(stderr: &str) -> bool {
+    stderr.contains("MaxSubmitJob") || stderr.contains("Slurm temporarily unable to accept job")
+}
+
 pub(super) fn findable(name: &str) -> Result<(), SubmitError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !name.is_empty() && name.len() <= 128 && name.chars().all(plain) {
@@ -110,7 +117,9 @@ pub(super) fn submitted(ran: Result<Output, RunError>) -> Result<Submitted, Subm
     let asked = output.stderr.contains("Batch job submission failed");
     if says(&NOT_REACHED) {
         Err(SubmitError::Unreachable { stderr })
-    } else if says(&REFUSALS) || (output.code == Some(255) && !asked) {
+    } else if asked && limited(&output.stderr) {
+        Err(SubmitError::Limited { stderr })
+    } else if says(&[POLICY]) || says(&REFUSALS) || (output.code == Some(255) && !asked) {
         Err(SubmitError::Rejected { stderr })
     } else {
         Err(SubmitError::Ambiguous { detail: stderr })
@@ -201,6 +210,20 @@ mod tests {
             "sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source",
         ] {
             assert!(matches!(answer(1, "", stderr), Err(SubmitError::Unreachable { .. })), "{stderr}");
+        }
+    }
+
+    #[test]
+    fn a_limit_on_submitted_jobs_passes_and_a_limit_on_the_job_itself_is_a_refusal() {
+        let policy =
+            "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
+        for limit in ["AssocMaxSubmitJobLimit", "QOSMaxSubmitJobPerUserLimit"] {
+            let stderr = format!("sbatch: error: {limit}\nsbatch: error: {policy}");
+            assert!(matches!(answer(1, "", &stderr), Err(SubmitError::Limited { .. })), "{stderr}");
+        }
+        for limit in ["QOSMaxWallDurationPerJobLimit", "AssocMaxCpuPerJobLimit"] {
+            let stderr = format!("sbatch: error: {limit}\nsbatch: error: {policy}");
+            assert!(matches!(answer(1, "", &stderr), Err(SubmitError::Rejected { .. })), "{stderr}");
         }
     }
 

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use em_slurm::{
-    CliScheduler, CliSettings, JobOptions, JobScript, JobView, SCRIPT_FILE, Scheduler, Submission, SubmitError, Submitted,
-};
+use em_slurm::{CliScheduler, CliSettings, JobOptions, JobScript, JobView, SCRIPT_FILE, Scheduler, SubmitError, Submitted};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
 
@@ -67,13 +65,9 @@ impl Cluster {
         std::fs::write(script.job_dir.join(SCRIPT_FILE), script.render()).expect("the script");
     }
 
-    pub(crate) fn submission(&self, script: &JobScript) -> Submission {
-        Submission { name: script.name.clone(), comment: script.comment.clone(), job_dir: script.job_dir.clone() }
-    }
-
     pub(crate) async fn submit(&self, slurm: &CliScheduler, script: &JobScript) -> Result<Submitted, SubmitError> {
         self.write(script);
-        slurm.submit(&self.submission(script)).await
+        slurm.submit(script).await
     }
 
     /// The listing's view of the job with this name, once it is as expected.

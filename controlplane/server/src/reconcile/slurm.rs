@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use em_slurm::{CancelError, JobView, ReadError, Scheduler, Submission, SubmitError, Submitted};
+use em_slurm::{CancelError, JobScript, JobView, ReadError, Scheduler, SubmitError, Submitted};
 
 use crate::metrics::Metrics;
 
@@ -30,7 +30,7 @@ impl Slurm {
         self.call("find", self.scheduler.find(name), late).await
     }
 
-    pub(super) async fn submit(&self, job: &Submission) -> Result<Submitted, SubmitError> {
+    pub(super) async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
         let late = || SubmitError::Ambiguous { detail: format!("no answer within {} s", DEADLINE.as_secs()) };
         self.call("submit", self.scheduler.submit(job), late).await
     }

@@ -3,7 +3,7 @@
 
 use em_api::status::EventType;
 use em_api::{AttemptId, Timestamp};
-use em_slurm::{Submission, SubmitError};
+use em_slurm::{JobScript, SubmitError};
 use jiff::SignedDuration;
 use tracing::{info, warn};
 
@@ -30,7 +30,7 @@ pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View
             let message = format!("the job directory could not be written: {error}. Check the space and rights of --job-dir");
             (intended_again(reconciler), Some(warning("JobDirectoryFailed", message)))
         }
-        Ok(submission) => call(reconciler, pace, attempt, &submission).await,
+        Ok(script) => call(reconciler, pace, attempt, &script).await,
     };
     match reconciler.store.save_attempt(attempt.id, revision, &state, event.as_ref()).await {
         // The job started and claimed before sbatch's answer was recorded: the claim has stored its id.
@@ -40,20 +40,15 @@ pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View
 }
 
 /// The state after `sbatch`.
-async fn call(
-    reconciler: &Reconciler,
-    pace: &mut Pace,
-    attempt: &Attempt,
-    submission: &Submission,
-) -> (AttemptState, Option<NewEvent>) {
-    match reconciler.slurm.submit(submission).await {
+async fn call(reconciler: &Reconciler, pace: &mut Pace, attempt: &Attempt, script: &JobScript) -> (AttemptState, Option<NewEvent>) {
+    match reconciler.slurm.submit(script).await {
         Ok(submitted) => {
             info!(attempt.id = %attempt.id, job.id = submitted.id, "submitted job {}", submitted.id);
             pace.unreachable = None;
             let event = NewEvent::normal(WHO, "JobSubmitted", format!("job {} for attempt {}", submitted.id, attempt.number));
             (in_slurm(submitted.id, submitted.cluster, now()), Some(event))
         }
-        Err(SubmitError::Rejected { stderr }) if submit_limit(&stderr) => {
+        Err(SubmitError::Limited { stderr }) => {
             let message = format!("the limit of submitted jobs is reached; trying again every two minutes: {}", stderr.trim());
             let first = attempt.revision == 0;
             let again = AttemptState::Intended { not_before: after(now(), LIMIT_PAUSE) };
@@ -85,11 +80,6 @@ async fn call(
     }
 }
 
-/// Limits of an account or QOS on submitted jobs (`AssocMaxSubmitJobLimit`, `QOSMaxSubmitJobPerUserLimit`, …) pass by themselves.
-fn submit_limit(stderr: &str) -> bool {
-    stderr.contains("MaxSubmitJob")
-}
-
 fn words(error: &SubmitError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
@@ -111,7 +101,7 @@ fn warning(reason: &'static str, message: String) -> NewEvent {
     NewEvent { kind: EventType::Warning, who: WHO.to_owned(), reason, message }
 }
 
-async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, token: String) -> std::io::Result<Submission> {
+async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, token: String) -> std::io::Result<JobScript> {
     let stored = &view.open.stored;
     let unfinished = view
         .open
@@ -132,10 +122,9 @@ async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, 
     let plan = job::plan_text(&job::plan(&reconciler.jobs, &assignment));
     let ids = (attempt.shard, attempt.id);
     let script = job::script(&reconciler.jobs, (&stored.name, stored.uid), &stored.spec, ids, &attempt.job_name);
-    let submission = Submission { name: script.name.clone(), comment: script.comment.clone(), job_dir: script.job_dir.clone() };
     let (dir, files) = (script.job_dir.clone(), job::Files { plan, token, script: script.render() });
     tokio::task::spawn_blocking(move || job::write(&dir, &files)).await.map_err(std::io::Error::other)??;
-    Ok(submission)
+    Ok(script)
 }
 
 /// Used by callers that hold only the id.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use em_slurm::{CancelError, JobState, JobView, PendingReason, ReadError, Scheduler, Submission, SubmitError, Submitted};
+use em_slurm::{CancelError, JobScript, JobState, JobView, PendingReason, ReadError, Scheduler, SubmitError, Submitted};
 
 /// What the next `sbatch` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Sbatch {
     /// `sbatch` never returns, and the controller never hears of the job.
     Hangs,
     Refuses(&'static str),
+    /// A limit on submitted jobs is reached.
+    Limited(&'static str),
 }
 
 #[derive(Default)]
@@ -26,7 +28,7 @@ struct Inner {
     down: bool,
     script: VecDeque<Sbatch>,
     jobs: Vec<JobView>,
-    submissions: Vec<Submission>,
+    submissions: Vec<JobScript>,
     cancelled: Vec<String>,
     last_id: u64,
 }
@@ -48,7 +50,7 @@ impl FakeSlurm {
         self.inner().script.push_back(what);
     }
 
-    pub(crate) fn submissions(&self) -> Vec<Submission> {
+    pub(crate) fn submissions(&self) -> Vec<JobScript> {
         self.inner().submissions.clone()
     }
 
@@ -121,7 +123,7 @@ impl Scheduler for FakeSlurm {
         "fake"
     }
 
-    async fn submit(&self, job: &Submission) -> Result<Submitted, SubmitError> {
+    async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
         let what = {
             let mut inner = self.inner();
             if inner.down {
@@ -143,6 +145,7 @@ impl Scheduler for FakeSlurm {
                 std::future::pending().await
             }
             Sbatch::Hangs => std::future::pending().await,
+            Sbatch::Limited(stderr) => Err(SubmitError::Limited { stderr: stderr.to_owned() }),
             Sbatch::Refuses(stderr) => Err(SubmitError::Rejected { stderr: stderr.to_owned() }),
         }
     }

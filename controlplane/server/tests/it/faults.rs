@@ -198,7 +198,7 @@ fn a_spool_of_a_job_that_ran_while_the_server_was_away_is_taken_in() {
 #[test]
 fn a_limit_of_submitted_jobs_waits_instead_of_failing() {
     let server = Server::start();
-    server.slurm.next_sbatch(Sbatch::Refuses("sbatch: error: AssocMaxSubmitJobLimit\nJob violates accounting/QOS policy"));
+    server.slurm.next_sbatch(Sbatch::Limited("sbatch: error: AssocMaxSubmitJobLimit\nJob violates accounting/QOS policy"));
     server.create(&body("full"));
     server.until("full", "the event", |_| server.events("full").contains(&"SubmitLimit".to_owned()));
     assert!(!server.get("full").status.phase.ended());
