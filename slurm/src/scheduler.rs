@@ -61,6 +61,18 @@ pub enum SubmitError {
     },
 }
 
+impl SubmitError {
+    /// Whether a limit on submitted jobs stands behind it, so that other submissions would fare alike now. An ambiguous one too:
+    /// while `MaxJobCount` is reached sbatch retries until it is killed by our deadline.
+    pub fn at_limit(&self) -> bool {
+        match self {
+            Self::Limited { .. } => true,
+            Self::Ambiguous { detail } => detail.contains("temporarily unable to accept job"),
+            _ => false,
+        }
+    }
+}
+
 /// Why nothing is known now. Never a reason to think that a job is over.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

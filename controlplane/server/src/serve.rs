@@ -181,5 +181,11 @@ fn knobs(settings: &Settings) -> Knobs {
 }
 
 fn timing(settings: &Settings) -> Timing {
-    Timing { poll_interval: settings.poll_interval, fast_poll_interval: settings.fast_poll_interval, ..Timing::default() }
+    Timing {
+        poll_interval: settings.poll_interval,
+        fast_poll_interval: settings.fast_poll_interval,
+        submit_per_second: settings.submit_rate,
+        submit_burst: f64::from(settings.submit_burst),
+        limit_pause: settings.limit_pause,
+    }
 }

@@ -15,10 +15,6 @@ pub(super) fn read(node: Node<'_>) -> Slurm {
     let mut section = node.object();
     let object = &mut section;
     object.field("prepare").not_yet("fill the store with `em-agent setup`");
-    let same_node = object.field("sameNode");
-    if same_node.boolean() == Some(true) {
-        same_node.not_yet("name the node in `nodelist`");
-    }
     let slurm = Slurm {
         partition: value(object, "partition"),
         gres: value(object, "gres"),
@@ -48,7 +44,7 @@ pub(super) fn read(node: Node<'_>) -> Slurm {
         container: value(object, "container"),
         extra_args: texts(object.field("extraArgs"), |text| em_slurm::validate_extra_arg(text).err()),
         shard: read_shard(object.field("shard")),
-        same_node: false,
+        same_node: object.field("sameNode").boolean().unwrap_or(false),
     };
     section.finish();
     slurm
@@ -157,8 +153,5 @@ fn module_error(text: &str) -> Option<String> {
 
 fn read_shard(node: Node<'_>) -> ShardBy {
     let words = [("experiment", ShardBy::Experiment), ("backend", ShardBy::Backend), ("trial", ShardBy::Trial)];
-    if node.word("shard", &words).is_some_and(|shard| shard != ShardBy::Experiment) {
-        node.not_yet("only `experiment` keeps all backends of a block in one job, and so comparable");
-    }
-    ShardBy::Experiment
+    node.word("shard", &words).unwrap_or(ShardBy::Experiment)
 }

@@ -6,13 +6,15 @@ use em_slurm::{JobOptions, JobScript};
 
 use super::{JobSettings, plan_path};
 
-/// Pure: the same for `/script`, a dry run and the submission.
+/// Pure: the same for `/script`, a dry run and the submission. `node`: where the job has to run, when an earlier one decided it
+/// (`slurm.sameNode`).
 pub fn script(
     settings: &JobSettings,
     experiment: (&str, ExperimentUid),
     spec: &Spec,
     (shard, attempt): (ShardId, AttemptId),
     job_name: &str,
+    node: Option<&str>,
 ) -> JobScript {
     let (name, uid) = experiment;
     let job_dir = settings.attempt_dir(name, uid, attempt);
@@ -20,7 +22,7 @@ pub fn script(
     JobScript {
         name: job_name.to_owned(),
         comment: format!("em experiment={name} shard={shard} attempt={attempt}"),
-        options: options(&spec.slurm),
+        options: JobOptions { nodelist: node.map(str::to_owned).or_else(|| spec.slurm.nodelist.clone()), ..options(&spec.slurm) },
         agent: vec![settings.agent.to_string_lossy().into_owned(), "run".to_owned(), "--plan".to_owned(), plan],
         job_dir,
         modules: spec.slurm.modules.clone(),
@@ -43,7 +45,6 @@ fn options(slurm: &Slurm) -> JobOptions {
         qos: slurm.qos.clone(),
         constraint: slurm.constraint.clone(),
         reservation: slurm.reservation.clone(),
-        nodelist: slurm.nodelist.clone(),
         exclude: slurm.exclude.clone(),
         exclusive: slurm.exclusive,
         dependency: slurm.dependency.clone(),
@@ -55,5 +56,6 @@ fn options(slurm: &Slurm) -> JobOptions {
         mail_user: slurm.mail_user.clone(),
         container: slurm.container.clone(),
         extra_args: slurm.extra_args.clone(),
+        ..JobOptions::default()
     }
 }

@@ -3,7 +3,7 @@
 use em_api::status::EventType;
 use em_slurm::{JobView, PendingReason};
 
-use super::listing::{self, Mine};
+use super::listing::{self, Listing, Mine};
 use super::world::{Action, Decisions, View, World};
 use super::{ends, shard};
 use crate::store::attempts::{Attempt, AttemptState, Cancel, CancelWhy, End, EndKind, JobOutcome, Over, Submitted};
@@ -12,8 +12,15 @@ use crate::store::events::NewEvent;
 pub(super) const WHO: &str = "reconciler";
 
 /// At most one step that touches the attempt's row. Returns whether the pace of submissions held it back.
-pub(super) fn step(world: &World, view: &View, attempt: &Attempt, submissions: &mut u32, decisions: &mut Decisions) -> bool {
-    let mine = world.slurm.jobs.as_deref().map(|jobs| listing::mine(attempt, jobs));
+pub(super) fn step(
+    world: &World,
+    listing: Option<&Listing<'_>>,
+    view: &View,
+    attempt: &Attempt,
+    submissions: &mut u32,
+    decisions: &mut Decisions,
+) -> bool {
+    let mine = listing.map(|listing| listing.mine(attempt));
     for job in mine.iter().flat_map(|mine| &mine.surplus) {
         let (uid, id, revision) = (attempt.experiment, attempt.id, attempt.revision);
         let barred = attempt.refused_jobs.contains(&job.id);
@@ -76,7 +83,7 @@ fn submitting(
         return;
     }
     let Some(found) = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref()) else { return };
-    match listing::mine(attempt, found).kept {
+    match Listing::of(found).mine(attempt).kept {
         Some(job) => decisions.push(adopt(attempt, job)),
         None => {
             let message = format!("no job named {} exists; it is submitted again", attempt.job_name);
@@ -98,7 +105,7 @@ fn follow(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted, 
     let Some(mine) = mine else { return };
     let found = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref());
     // Accounting goes on calling a job RUNNING that a crashed controller has lost: only an end is believed of it.
-    let in_accounting = || found.and_then(|found| listing::mine(attempt, found).kept).filter(|job| job.state.ended());
+    let in_accounting = || found.and_then(|found| Listing::of(found).mine(attempt).kept).filter(|job| job.state.ended());
     let Some(job) = mine.kept.or_else(in_accounting) else { return missing(world, view, attempt, submitted, decisions) };
     let now_known = listing::seen(Some(&submitted.job), job);
     let over = listing::outcome(job).map(|outcome| {

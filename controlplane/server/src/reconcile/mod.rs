@@ -52,8 +52,11 @@ pub struct Timing {
     pub poll_interval: Duration,
     /// For a minute after a submit, a cancel, a claim or a farewell.
     pub fast_poll_interval: Duration,
+    /// Zero: no limit.
     pub submit_per_second: f64,
     pub submit_burst: f64,
+    /// First pause when Slurm takes no more jobs of this account; doubles up to two minutes.
+    pub limit_pause: Duration,
 }
 
 impl Default for Timing {
@@ -63,6 +66,7 @@ impl Default for Timing {
             fast_poll_interval: Duration::from_secs(3),
             submit_per_second: 2.0,
             submit_burst: 20.0,
+            limit_pause: Duration::from_secs(15),
         }
     }
 }
@@ -130,11 +134,8 @@ impl Reconciler {
         let decisions = plan(&world);
         self.count(&world, &decisions.actions).await;
         let (mut again, mut failed) = (false, false);
-        for action in &decisions.actions {
-            if stop.is_cancelled() {
-                break;
-            }
-            match apply::apply(self, pace, &world, action).await {
+        for applied in apply::apply_all(self, pace, &world, &decisions.actions, stop).await {
+            match applied {
                 Applied::Done | Applied::Stale => again = true,
                 Applied::Failed => failed = true,
             }
@@ -153,7 +154,8 @@ impl Reconciler {
             let wait = Duration::try_from(at.duration_since(now())).unwrap_or_default();
             listing.min(wait)
         });
-        Look::Wait(due)
+        let submission = decisions.held_back.then(|| pace.submission_due(clock).saturating_duration_since(clock));
+        Look::Wait(submission.map_or(due, |submission| due.min(submission)))
     }
 
     async fn count(&self, world: &World, actions: &[Action]) {

@@ -40,7 +40,7 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
         experiments.push(View { open: one, missing_inputs, cure, sources });
     }
     reconciler.metrics.workqueue_depth.set(i64::try_from(experiments.len()).unwrap_or(i64::MAX));
-    reconciler.metrics.slurm_budget_remaining.set(pace.reads_left());
+    reconciler.metrics.slurm_budget_remaining.set(pace.reads_left(clock));
     Ok(World {
         now: now(),
         knobs: reconciler.knobs.clone(),
@@ -48,6 +48,7 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
         slurm: Slurm { jobs, unreachable: pace.unreachable.clone() },
         experiments,
         submissions_left: pace.submissions_left(clock),
+        submit_limit: pace.submit_limit(),
     })
 }
 

@@ -1,31 +1,42 @@
 //! How often Slurm is asked and how fast jobs are submitted. Never above the budgets, whatever the number of jobs.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Timing;
 
-/// Reads a minute at most.
-const READS_PER_MINUTE: f64 = 20.0;
+/// Reads in any 60 seconds at most.
+const READS_PER_MINUTE: usize = 20;
+const MINUTE: Duration = Duration::from_secs(60);
 /// How long the fast poll lasts after something happened.
 const HOT_FOR: Duration = Duration::from_secs(60);
 /// Without any open experiment the listing is only for strays.
 const IDLE_FACTOR: u32 = 4;
+/// Pauses before one job is tried again at Slurm's limit double up to this.
+const LONGEST_LIMIT_PAUSE: Duration = Duration::from_secs(120);
 
 pub(super) struct Pace {
     timing: Timing,
-    reads: Bucket,
+    reads: Window,
     submissions: Bucket,
     last_listing: Option<Instant>,
     hot_until: Option<Instant>,
+    limit: Option<Limit>,
     /// Why the controller could not be reached last time.
     pub(super) unreachable: Option<String>,
 }
 
+/// Slurm takes no more jobs for now.
+struct Limit {
+    words: String,
+    pause: Duration,
+    until: Instant,
+}
+
 impl Pace {
     pub(super) fn new(timing: Timing) -> Self {
-        let reads = Bucket::new(READS_PER_MINUTE, READS_PER_MINUTE / 60.0);
         let submissions = Bucket::new(timing.submit_burst, timing.submit_per_second);
-        Self { timing, reads, submissions, last_listing: None, hot_until: None, unreachable: None }
+        Self { timing, reads: Window::default(), submissions, last_listing: None, hot_until: None, limit: None, unreachable: None }
     }
 
     /// Something changes soon: a submit, a cancel, a claim, a farewell.
@@ -44,15 +55,14 @@ impl Pace {
     /// When the next listing is due.
     pub(super) fn listing_due(&self, now: Instant, idle: bool, lookup_follows: bool) -> Instant {
         let due = self.last_listing.map_or(now, |last| last + self.interval(now, idle));
-        due.max(now + self.reads.until_available(if lookup_follows { 2.0 } else { 1.0 }))
+        due.max(self.reads.available_at(now, if lookup_follows { 2 } else { 1 }))
     }
 
     /// Takes a read out of the budget for a listing, when one is due.
     pub(super) fn take_listing(&mut self, now: Instant, idle: bool, lookup_follows: bool) -> bool {
         let due = self.last_listing.is_none_or(|last| now >= last + self.interval(now, idle));
-        self.reads.refill(now);
         // Listings would else use up the budget of the look-ups that they call for.
-        let enough = !lookup_follows || self.reads.tokens >= 2.0;
+        let enough = self.reads.available_at(now, if lookup_follows { 2 } else { 1 }) <= now;
         let taken = due && enough && self.take_read(now);
         if taken {
             self.last_listing = Some(now);
@@ -61,25 +71,83 @@ impl Pace {
     }
 
     pub(super) fn take_read(&mut self, now: Instant) -> bool {
-        self.reads.refill(now);
-        self.reads.take()
+        self.reads.take(now)
     }
 
-    pub(super) fn reads_left(&self) -> i64 {
-        self.reads.tokens as i64
+    pub(super) fn reads_left(&self, now: Instant) -> i64 {
+        i64::try_from(self.reads.left(now)).unwrap_or(i64::MAX)
     }
 
+    /// At Slurm's limit none, and after a pause a single one that tries it.
     pub(super) fn submissions_left(&mut self, now: Instant) -> u32 {
-        self.submissions.refill(now);
-        self.submissions.tokens as u32
+        let allowed = self.submissions.whole_tokens(now);
+        match &self.limit {
+            Some(limit) if now < limit.until => 0,
+            Some(_) => allowed.min(1),
+            None => allowed,
+        }
+    }
+
+    /// When a submission that is held back may go.
+    pub(super) fn submission_due(&mut self, now: Instant) -> Instant {
+        let due = now + self.submissions.until_one(now);
+        self.limit.as_ref().map_or(due, |limit| due.max(limit.until))
     }
 
     pub(super) fn take_submission(&mut self, now: Instant) {
-        self.submissions.refill(now);
-        self.submissions.take();
+        self.submissions.take(now);
+    }
+
+    /// Slurm took a job: neither away nor at its limit.
+    pub(super) fn submitted(&mut self) {
+        self.unreachable = None;
+        self.limit = None;
+    }
+
+    /// Slurm takes no more jobs. Whether that is news.
+    pub(super) fn limited(&mut self, now: Instant, words: String) -> bool {
+        let before = self.limit.take();
+        let pause = before.as_ref().map_or(self.timing.limit_pause, |limit| (limit.pause * 2).min(LONGEST_LIMIT_PAUSE));
+        self.limit = Some(Limit { words, pause, until: now + pause });
+        before.is_none()
+    }
+
+    pub(super) fn submit_limit(&self) -> Option<String> {
+        self.limit.as_ref().map(|limit| limit.words.clone())
     }
 }
 
+/// Reads of the last minute.
+#[derive(Default)]
+struct Window {
+    taken: VecDeque<Instant>,
+}
+
+impl Window {
+    fn left(&self, now: Instant) -> usize {
+        let used = self.taken.iter().filter(|at| now.saturating_duration_since(**at) < MINUTE).count();
+        READS_PER_MINUTE.saturating_sub(used)
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        while self.taken.front().is_some_and(|at| now.saturating_duration_since(*at) >= MINUTE) {
+            self.taken.pop_front();
+        }
+        let enough = self.taken.len() < READS_PER_MINUTE;
+        if enough {
+            self.taken.push_back(now);
+        }
+        enough
+    }
+
+    /// When so many reads are left at once.
+    fn available_at(&self, now: Instant, reads: usize) -> Instant {
+        let over = (self.taken.len() + reads).saturating_sub(READS_PER_MINUTE);
+        over.checked_sub(1).and_then(|index| self.taken.get(index)).map_or(now, |at| (*at + MINUTE).max(now))
+    }
+}
+
+/// Tokens for submissions. A rate of zero: no limit.
 struct Bucket {
     tokens: f64,
     burst: f64,
@@ -98,16 +166,25 @@ impl Bucket {
         self.filled_at = now;
     }
 
-    fn take(&mut self) -> bool {
-        let enough = self.tokens >= 1.0;
-        if enough {
-            self.tokens -= 1.0;
+    fn whole_tokens(&mut self, now: Instant) -> u32 {
+        if self.per_second == 0.0 {
+            return u32::MAX;
         }
-        enough
+        self.refill(now);
+        self.tokens as u32
     }
 
-    fn until_available(&self, tokens: f64) -> Duration {
-        Duration::from_secs_f64(((tokens - self.tokens) / self.per_second).max(0.0))
+    fn take(&mut self, now: Instant) {
+        self.refill(now);
+        self.tokens = (self.tokens - 1.0).max(0.0);
+    }
+
+    fn until_one(&mut self, now: Instant) -> Duration {
+        if self.per_second == 0.0 {
+            return Duration::ZERO;
+        }
+        self.refill(now);
+        Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).max(0.0))
     }
 }
 
@@ -116,18 +193,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_never_exceed_twenty_a_minute_however_hot_it_is() {
-        let mut pace = Pace::new(Timing::default());
+    fn reads_never_exceed_twenty_in_any_minute_however_hot_it_is() {
+        let mut pace = Pace::new(Timing { fast_poll_interval: Duration::from_millis(500), ..Timing::default() });
         let start = Instant::now();
-        let mut reads = 0;
-        for second in 0..600 {
-            let now = start + Duration::from_secs(second);
+        let mut reads = Vec::new();
+        for tenth in 0..6_000 {
+            let now = start + Duration::from_millis(tenth * 100);
             pace.hot(now);
-            reads += u32::from(pace.take_listing(now, false, false));
-            reads += u32::from(pace.take_read(now));
+            if pace.take_listing(now, false, false) {
+                reads.push(now);
+            }
+            if tenth % 7 == 0 && pace.take_read(now) {
+                reads.push(now);
+            }
         }
-        assert!(reads <= 20 * 10 + 20, "{reads} reads in ten minutes");
-        assert!(reads >= 190, "the budget is used: {reads}");
+        for (index, at) in reads.iter().enumerate() {
+            let within = reads[index..].iter().filter(|other| **other - *at < MINUTE).count();
+            assert!(within <= 20, "{within} reads in a minute");
+        }
+        assert!(reads.len() >= 190, "the budget is used: {}", reads.len());
     }
 
     #[test]
@@ -142,7 +226,21 @@ mod tests {
                 lookups += u32::from(pace.take_read(now));
             }
         }
-        assert!(lookups >= 15, "{lookups} look-ups in a minute");
+        assert!(lookups >= 10, "{lookups} look-ups in a minute");
+    }
+
+    #[test]
+    fn a_listing_that_the_budget_holds_back_is_due_when_the_oldest_read_is_a_minute_old() {
+        let mut pace = Pace::new(Timing::default());
+        let start = Instant::now();
+        for second in 0..20 {
+            assert!(pace.take_read(start + Duration::from_secs(second)));
+        }
+        let now = start + Duration::from_secs(30);
+        assert!(!pace.take_listing(now, false, false) && pace.reads_left(now) == 0);
+        assert_eq!(pace.listing_due(now, false, false), start + MINUTE);
+        assert_eq!(pace.listing_due(now, false, true), start + MINUTE + Duration::from_secs(1), "room for the look-up too");
+        assert!(pace.take_listing(start + MINUTE, false, false));
     }
 
     #[test]
@@ -153,5 +251,28 @@ mod tests {
         assert!(!pace.take_listing(start + Duration::from_secs(4), false, false), "15 s by default");
         pace.hot(start);
         assert!(pace.take_listing(start + Duration::from_secs(4), false, false), "3 s when hot");
+    }
+
+    #[test]
+    fn at_slurms_limit_one_job_tries_after_pauses_that_grow_and_the_first_success_lifts_it() {
+        let mut pace = Pace::new(Timing::default());
+        let start = Instant::now();
+        assert_eq!(pace.submissions_left(start), 20);
+        assert!(pace.limited(start, "AssocMaxSubmitJobLimit".to_owned()), "news");
+        assert_eq!(pace.submissions_left(start + Duration::from_secs(14)), 0);
+        let tried = start + Duration::from_secs(15);
+        assert_eq!((pace.submission_due(start), pace.submissions_left(tried)), (tried, 1));
+        assert!(!pace.limited(tried, "AssocMaxSubmitJobLimit".to_owned()), "known");
+        assert_eq!(pace.submission_due(tried), tried + Duration::from_secs(30));
+        pace.submitted();
+        assert_eq!((pace.submissions_left(tried), pace.submit_limit()), (20, None));
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_limit() {
+        let mut pace = Pace::new(Timing { submit_per_second: 0.0, ..Timing::default() });
+        let now = Instant::now();
+        pace.take_submission(now);
+        assert_eq!((pace.submissions_left(now), pace.submission_due(now)), (u32::MAX, now));
     }
 }

@@ -146,8 +146,6 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/slurm/gpus", json!("l40s"), "is not a number of GPUs"),
         ("/spec/slurm/gpus", json!(0), "is not a number of GPUs"),
         ("/spec/slurm/nodes", json!(2), "is not available yet"),
-        ("/spec/slurm/shard", json!("trial"), "is not available yet"),
-        ("/spec/slurm/sameNode", json!(true), "is not available yet"),
         ("/spec/slurm/account", json!("a\u{1b}[2J"), "control character"),
         ("/spec/slurm/qos", json!("x".repeat(3000)), "sbatch reads at most"),
         ("/spec/slurm/setup", json!(["a\nb"]), "control character"),
