@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-use crate::{JobScript, JobState, JobView, SCRIPT_FILE};
+use crate::{JobScript, JobView, SCRIPT_FILE};
 use command::{Call, RunError};
 
 #[derive(Clone, Debug)]
@@ -46,15 +46,12 @@ impl CliScheduler {
         Self { settings }
     }
 
-    async fn squeue(&self, name: Option<&str>) -> Result<Vec<JobView>, ReadError> {
+    async fn squeue(&self) -> Result<Vec<JobView>, ReadError> {
         let user = rustix::process::getuid().as_raw();
-        let mut call = Call::new("squeue")
+        let call = Call::new("squeue")
             .args(["-h", "-t", "all", "-O", listing::FORMAT])
             .arg(format!("--user={user}"))
             .env("SLURM_TIME_FORMAT", time::EPOCH);
-        if let Some(name) = name {
-            call = call.arg(format!("--name={name}"));
-        }
         let output = call.run(&self.settings).await.map_err(|error| read_error("squeue", error))?;
         if !output.success() {
             return Err(ReadError::Unreachable { program: "squeue", stderr: output.words() });
@@ -81,29 +78,19 @@ impl Scheduler for CliScheduler {
     }
 
     async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError> {
-        let mut jobs = self.squeue(None).await?;
+        let mut jobs = self.squeue().await?;
         jobs.retain(|job| job.name.starts_with(name_prefix));
         Ok(jobs)
     }
 
-    async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
-        let mut jobs = self.squeue(Some(name)).await?;
-        if jobs.is_empty() {
-            jobs = accounting::find(name, &self.settings).await?;
-        }
-        jobs.retain(|job| job.name == name && !refused_at_submission(job));
-        Ok(jobs)
+    async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError> {
+        accounting::find(names, &self.settings).await
     }
 
     async fn cancel(&self, id: &str) -> Result<(), CancelError> {
         let call = Call::new("scancel").arg("--").arg(id.to_owned());
         answer::cancelled(id, call.run(&self.settings).await)
     }
-}
-
-/// sbatch said no, yet Slurm keeps a record with an id: FAILED, 1:0, no nodes.
-fn refused_at_submission(job: &JobView) -> bool {
-    job.state == JobState::Failed && job.nodes.is_none() && job.reason.as_deref() == Some("BadConstraints")
 }
 
 fn read_error(program: &'static str, error: RunError) -> ReadError {

@@ -33,6 +33,13 @@ pub struct JobView {
     pub user: Option<String>,
 }
 
+impl JobView {
+    /// sbatch said no, yet Slurm keeps a record with an id: FAILED, 1:0, no nodes, `BadConstraints`.
+    pub fn refused_at_submission(&self) -> bool {
+        self.state == JobState::Failed && self.nodes.is_none() && self.reason.as_deref() == Some("BadConstraints")
+    }
+}
+
 /// How the batch script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatus {

@@ -12,11 +12,15 @@ use super::{CliSettings, read_error, time};
 const FORMAT: &str = "JobIDRaw,State,ExitCode,Submit,Start,End,User,NodeList,Reason,JobName,Comment";
 const FIELDS: usize = 11;
 
-pub(super) async fn find(name: &str, settings: &CliSettings) -> Result<Vec<JobView>, ReadError> {
+pub(super) async fn find(names: &[&str], settings: &CliSettings) -> Result<Vec<JobView>, ReadError> {
+    // Without a name sacct shows all jobs.
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let user = rustix::process::getuid().as_raw();
     let call = Call::new("sacct")
         .args(["-n", "-P", "-X", "-o", FORMAT])
-        .arg(format!("--name={name}"))
+        .arg(format!("--name={}", names.join(",")))
         .arg(format!("--user={user}"))
         // Without -S only today's jobs are looked at.
         .arg(format!("--starttime=now-{}days", settings.accounting_days))

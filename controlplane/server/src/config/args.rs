@@ -88,6 +88,10 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_FAST_POLL_INTERVAL", value_name = "DURATION")]
     pub fast_poll_interval: Option<HumanDuration>,
 
+    /// Reads of Slurm in any 60 seconds at most, whatever the number of jobs [default: 20]
+    #[arg(long, env = "EM_SLURM_READS_PER_MINUTE", value_name = "NUMBER")]
+    pub slurm_reads_per_minute: Option<u32>,
+
     /// After an unclear sbatch: how long the job may take to show up before it is submitted again (2 x Slurm's MessageTimeout)
     /// [default: 20s]
     #[arg(long, env = "EM_SETTLE_TIME", value_name = "DURATION")]

@@ -28,6 +28,7 @@ pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
         config: strong.config,
         poll_interval: strong.poll_interval.or(weak.poll_interval),
         fast_poll_interval: strong.fast_poll_interval.or(weak.fast_poll_interval),
+        slurm_reads_per_minute: strong.slurm_reads_per_minute.or(weak.slurm_reads_per_minute),
         settle_time: strong.settle_time.or(weak.settle_time),
         submit_rate: strong.submit_rate.or(weak.submit_rate),
         submit_burst: strong.submit_burst.or(weak.submit_burst),

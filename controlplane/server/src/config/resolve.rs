@@ -25,6 +25,7 @@ pub struct Settings {
     pub database: Option<String>,
     pub poll_interval: Duration,
     pub fast_poll_interval: Duration,
+    pub slurm_reads_per_minute: u32,
     pub settle_time: Duration,
     /// A second; 0: no limit.
     pub submit_rate: f64,
@@ -106,6 +107,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         Some(value) => Ok(value.0),
         None => Ok(Duration::from_secs(default)),
     };
+    let reads = number("--slurm-reads-per-minute", f64::from(args.slurm_reads_per_minute.unwrap_or(20)), 2.0, 6_000.0)?;
     let submit_rate = number("--submit-rate", args.submit_rate.unwrap_or(2.0), 0.0, 1_000.0)?;
     let submit_burst = number("--submit-burst", f64::from(args.submit_burst.unwrap_or(20)), 1.0, 10_000.0)?;
     Ok(Settings {
@@ -121,6 +123,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         database: args.database,
         poll_interval: seconds("--poll-interval", args.poll_interval, 15)?,
         fast_poll_interval: seconds("--fast-poll-interval", args.fast_poll_interval, 3)?,
+        slurm_reads_per_minute: reads as u32,
         settle_time: seconds("--settle-time", args.settle_time, 20)?,
         submit_rate,
         submit_burst: submit_burst as u32,

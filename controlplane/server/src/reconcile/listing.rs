@@ -30,8 +30,7 @@ impl<'a> Listing<'a> {
     /// Of several jobs: the one that holds the claim, whatever its id; if none does, the lowest id that is alive.
     pub(super) fn mine(&self, attempt: &Attempt) -> Mine<'a> {
         let mut named: Vec<&JobView> = self.0.get(attempt.job_name.as_str()).into_iter().flatten().copied().collect();
-        // Slurm keeps a record of submissions that it refused.
-        named.retain(|job| !(job.state.ended() && job.reason.as_deref() == Some("BadConstraints")));
+        named.retain(|job| !job.refused_at_submission());
         named.retain(|job| attempt.job().is_none_or(|known| !id_was_reused(known, job)));
         named.sort_by_key(|job| (job.id.parse::<u64>().unwrap_or(u64::MAX), job.id.clone()));
         let alive = |job: &&&JobView| !job.state.ended();

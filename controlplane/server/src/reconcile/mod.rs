@@ -52,6 +52,8 @@ pub struct Timing {
     pub poll_interval: Duration,
     /// For a minute after a submit, a cancel, a claim or a farewell.
     pub fast_poll_interval: Duration,
+    /// In any 60 seconds, whatever the number of jobs.
+    pub reads_per_minute: u32,
     /// Zero: no limit.
     pub submit_per_second: f64,
     pub submit_burst: f64,
@@ -64,6 +66,7 @@ impl Default for Timing {
         Self {
             poll_interval: Duration::from_secs(15),
             fast_poll_interval: Duration::from_secs(3),
+            reads_per_minute: 20,
             submit_per_second: 2.0,
             submit_burst: 20.0,
             limit_pause: Duration::from_secs(15),

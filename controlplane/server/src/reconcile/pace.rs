@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::Timing;
 
-/// Reads in any 60 seconds at most.
-const READS_PER_MINUTE: usize = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long the fast poll lasts after something happened.
 const HOT_FOR: Duration = Duration::from_secs(60);
@@ -36,7 +34,15 @@ struct Limit {
 impl Pace {
     pub(super) fn new(timing: Timing) -> Self {
         let submissions = Bucket::new(timing.submit_burst, timing.submit_per_second);
-        Self { timing, reads: Window::default(), submissions, last_listing: None, hot_until: None, limit: None, unreachable: None }
+        Self {
+            timing,
+            reads: Window::new(timing.reads_per_minute),
+            submissions,
+            last_listing: None,
+            hot_until: None,
+            limit: None,
+            unreachable: None,
+        }
     }
 
     /// Something changes soon: a submit, a cancel, a claim, a farewell.
@@ -117,33 +123,48 @@ impl Pace {
     }
 }
 
-/// Reads of the last minute.
-#[derive(Default)]
+/// Reads of the last minute. The first half of the budget may go at once; the rest is spread, so that a busy second is not paid for
+/// by a blind minute.
 struct Window {
+    limit: usize,
     taken: VecDeque<Instant>,
 }
 
 impl Window {
+    fn new(limit: u32) -> Self {
+        Self { limit: limit as usize, taken: VecDeque::new() }
+    }
+
+    fn used(&self, now: Instant) -> usize {
+        self.taken.iter().filter(|at| now.saturating_duration_since(**at) < MINUTE).count()
+    }
+
     fn left(&self, now: Instant) -> usize {
-        let used = self.taken.iter().filter(|at| now.saturating_duration_since(**at) < MINUTE).count();
-        READS_PER_MINUTE.saturating_sub(used)
+        self.limit.saturating_sub(self.used(now))
     }
 
     fn take(&mut self, now: Instant) -> bool {
         while self.taken.front().is_some_and(|at| now.saturating_duration_since(*at) >= MINUTE) {
             self.taken.pop_front();
         }
-        let enough = self.taken.len() < READS_PER_MINUTE;
+        let enough = self.taken.len() < self.limit;
         if enough {
             self.taken.push_back(now);
         }
         enough
     }
 
-    /// When so many reads are left at once.
-    fn available_at(&self, now: Instant, reads: usize) -> Instant {
-        let over = (self.taken.len() + reads).saturating_sub(READS_PER_MINUTE);
-        over.checked_sub(1).and_then(|index| self.taken.get(index)).map_or(now, |at| (*at + MINUTE).max(now))
+    /// When so many reads may be made at once.
+    fn available_at(&self, now: Instant, reads: u32) -> Instant {
+        let (used, wanted) = (self.used(now), reads as usize);
+        let over = (self.taken.len() + wanted).saturating_sub(self.limit);
+        let left = over.checked_sub(1).and_then(|index| self.taken.get(index)).map_or(now, |at| *at + MINUTE);
+        let apart = MINUTE / u32::try_from(self.limit).unwrap_or(u32::MAX).max(1) * reads;
+        let spread = match self.taken.back() {
+            Some(last) if used + wanted > self.limit / 2 => *last + apart,
+            _ => now,
+        };
+        left.max(spread).max(now)
     }
 }
 
@@ -236,11 +257,29 @@ mod tests {
         for second in 0..20 {
             assert!(pace.take_read(start + Duration::from_secs(second)));
         }
-        let now = start + Duration::from_secs(30);
+        let now = start + Duration::from_secs(50);
         assert!(!pace.take_listing(now, false, false) && pace.reads_left(now) == 0);
         assert_eq!(pace.listing_due(now, false, false), start + MINUTE);
         assert_eq!(pace.listing_due(now, false, true), start + MINUTE + Duration::from_secs(1), "room for the look-up too");
         assert!(pace.take_listing(start + MINUTE, false, false));
+    }
+
+    #[test]
+    fn the_second_half_of_the_budget_is_spread() {
+        let mut pace = Pace::new(Timing { fast_poll_interval: Duration::from_millis(10), ..Timing::default() });
+        let start = Instant::now();
+        pace.hot(start);
+        let reads =
+            (0..3_000).filter(|hundredth| pace.take_listing(start + Duration::from_millis(hundredth * 10), false, false)).count();
+        assert!((19..=20).contains(&reads), "{reads} in half a minute");
+        let mut last = None;
+        for hundredth in 3_000..6_100 {
+            let now = start + Duration::from_millis(hundredth * 10);
+            if pace.take_listing(now, false, false) {
+                last = Some(hundredth);
+            }
+        }
+        assert!(last.is_some(), "and goes on when the first are a minute old");
     }
 
     #[test]

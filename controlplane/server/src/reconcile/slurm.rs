@@ -25,9 +25,9 @@ impl Slurm {
         self.call("list", self.scheduler.list(prefix), late).await
     }
 
-    pub(super) async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
+    pub(super) async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError> {
         let late = || ReadError::TimedOut { program: "sacct", after: DEADLINE };
-        self.call("find", self.scheduler.find(name), late).await
+        self.call("accounted", self.scheduler.accounted(names), late).await
     }
 
     pub(super) async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {

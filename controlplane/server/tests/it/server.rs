@@ -167,6 +167,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         database: None,
         poll_interval: ms(300),
         fast_poll_interval: ms(100),
+        slurm_reads_per_minute: 6_000,
         settle_time: ms(500),
         submit_rate: 2.0,
         submit_burst: 20,
