@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use em_slurm::JobView;
+use em_slurm::{JobState, JobView};
 
 use crate::store::attempts::{Attempt, JobOutcome, SlurmJob};
 
@@ -27,19 +27,20 @@ impl<'a> Listing<'a> {
         Self(by_name)
     }
 
-    /// Of several jobs: the one that holds the claim, whatever its id; if none does, the lowest id that is alive.
+    /// Of several jobs: the one that holds the claim, whatever its id; if none does, one that runs, for it is about to claim; else
+    /// the lowest id that is alive.
     pub(super) fn mine(&self, attempt: &Attempt) -> Mine<'a> {
         let mut named: Vec<&JobView> = self.0.get(attempt.job_name.as_str()).into_iter().flatten().copied().collect();
         named.retain(|job| !job.refused_at_submission());
         named.retain(|job| attempt.job().is_none_or(|known| !id_was_reused(known, job)));
         named.sort_by_key(|job| (job.id.parse::<u64>().unwrap_or(u64::MAX), job.id.clone()));
         let alive = |job: &&&JobView| !job.state.ended();
+        let runs = |job: &&&JobView| job.state == JobState::Running;
+        let first_alive = || named.iter().find(runs).or_else(|| named.iter().find(alive));
         let kept = match (&attempt.claim, attempt.job()) {
             (Some(claim), _) => named.iter().find(|job| job.id == claim.job_id),
-            (None, Some(known)) => {
-                named.iter().find(alive).or_else(|| named.iter().find(|job| job.id == known.id)).or_else(|| named.first())
-            }
-            (None, None) => named.iter().find(alive).or_else(|| named.first()),
+            (None, Some(known)) => first_alive().or_else(|| named.iter().find(|job| job.id == known.id)).or_else(|| named.first()),
+            (None, None) => first_alive().or_else(|| named.first()),
         }
         .copied();
         let surplus = named.iter().filter(alive).filter(|job| kept.is_none_or(|kept| kept.id != job.id)).copied().collect();
@@ -75,7 +76,6 @@ pub(super) fn seen(known: Option<&SlurmJob>, job: &JobView) -> SlurmJob {
 
 /// How a job that is over ended. `None`: it is not over, or the word is unknown to us, which waits.
 pub(super) fn outcome(job: &JobView) -> Option<JobOutcome> {
-    use em_slurm::JobState;
     Some(match job.state {
         JobState::Completed => JobOutcome::Completed,
         JobState::Failed => JobOutcome::Failed,
