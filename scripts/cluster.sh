@@ -11,6 +11,8 @@ set -euo pipefail
 . "$ROOT/scripts/cluster/configuration.sh"
 # shellcheck source=scripts/cluster/accounting.sh
 . "$ROOT/scripts/cluster/accounting.sh"
+# shellcheck source=scripts/cluster/rest.sh
+. "$ROOT/scripts/cluster/rest.sh"
 
 usage() {
   cat <<'HELP'
@@ -25,8 +27,9 @@ Afterwards:  . DIR/env.sh        and squeue, sbatch, … talk to this cluster.
 
 Everything is under DIR; /etc is not touched. Works as root and as an ordinary user; several run side by side. By environment:
   DIR=.em/cluster   the folder        NODES=4  CPUS=4  MEM=16384 (MB)  GPUS=2   of virtual nodes; may be more than the machine has
-  PORT=auto         first of NODES + 2 ports on loopback
+  PORT=auto         first of NODES + 3 ports on loopback
   ACCT=0            1: accounting too (slurmdbd on a MariaDB of its own; ENFORCE=associations,limits sets AccountingStorageEnforce)
+  REST=0            1: Slurm's REST API too, on a Unix socket and on loopback with tokens (slurmrestd, its addresses are in DIR/env.sh)
   MINJOBAGE=300     seconds that a finished job stays in the listing
   KILLWAIT=30       seconds between TERM and KILL     MESSAGETIMEOUT=10     EXTRA_CONF=FILE   more lines for slurm.conf
 Partitions: main (default), gpu (where GPUS > 0), short (1 minute), low and lowc (preempted by high: requeued, cancelled), high.
@@ -46,7 +49,7 @@ while [ $# -gt 0 ]; do
 done
 
 DIR=$(realpath -m "${DIR:-$EM_DIR/cluster}")
-NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-}
+NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-} REST=${REST:-0}
 MINJOBAGE=${MINJOBAGE:-300} KILLWAIT=${KILLWAIT:-30} MESSAGETIMEOUT=${MESSAGETIMEOUT:-10} EXTRA_CONF=${EXTRA_CONF:-}
 ME=$(id -un)
 NODE_HOST=$(uname -n)
@@ -64,6 +67,7 @@ check_knobs() {
   if [ "$CPUS" -lt 1 ] || [ "$MEM" -lt 64 ]; then die "CPUS must be 1 or more, MEM 64 or more"; fi
   [[ $PORT == auto || $PORT =~ ^[0-9]{4,5}$ ]] || die "PORT=$PORT is neither auto nor a port number"
   [[ $ACCT == [01] ]] || die "ACCT=$ACCT is neither 0 nor 1"
+  [[ $REST == [01] ]] || die "REST=$REST is neither 0 nor 1"
   [[ $DIR =~ ^[A-Za-z0-9_./+:@-]+$ ]] || die "DIR=$DIR: Slurm reads its configuration word by word; use a path of plain letters, without blanks"
   # The longest socket is a job step's: DIR/spool/node200/node200_67108863.4294967291
   local longest=$((107 - 42))
@@ -77,9 +81,12 @@ packages() {
   local missing=() pair
   local needed=(slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge)
   [ "$ACCT" = 0 ] || needed+=(slurmdbd:slurmdbd mariadbd:mariadb-server-core mariadb-install-db:mariadb-server-core mariadb:mariadb-client-core)
+  [ "$REST" = 0 ] || needed+=(slurmrestd:slurmrestd curl:curl)
   for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
   done
+  # Debian's plugin for tokens is a package of its own.
+  if [ "$REST" = 1 ] && [ "$(command -v slurmrestd || echo /usr/sbin/slurmrestd)" = /usr/sbin/slurmrestd ]; then missing+=(slurm-wlm-jwt-plugin); fi
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" || die "installing ${missing[*]} failed"
 }
 
@@ -114,6 +121,7 @@ up() {
   start_slurmctld
   for number in $(seq 1 "$NODES"); do daemon slurmd slurmd -N "node$number"; done
   wait_until 20 "all slurmds to register" all_nodes_registered
+  start_rest
   exec 9<&-
   trap - EXIT
   say "Slurm is up: $NODES nodes × $CPUS CPUs, $GPUS GPUs, ports from $PORT$([ "$ACCT" = 0 ] || echo ', with accounting'). Use it with: . $DIR/env.sh"

@@ -61,6 +61,7 @@ TCPTimeout=2
 SlurmctldTimeout=30
 SlurmdTimeout=10
 $(accounting_lines)
+$(rest_lines)
 $([ -z "$EXTRA_CONF" ] || cat "$EXTRA_CONF")
 NodeName=$nodes NodeHostname=$NODE_HOST NodeAddr=$ADDRESS Port=$ports CPUs=$CPUS Sockets=1 CoresPerSocket=$CPUS ThreadsPerCore=1 RealMemory=$MEM $gres State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=10 PriorityTier=10

@@ -13,7 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-use crate::{JobScript, JobState, JobView, SCRIPT_FILE};
+use crate::script::findable;
+use crate::{JobScript, JobView, SCRIPT_FILE};
 use command::{Call, RunError};
 
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct CliSettings {
     pub bin_dir: Option<PathBuf>,
     /// Configuration file of the cluster; absent: `SLURM_CONF` of our own environment, else the site's.
     pub slurm_conf: Option<PathBuf>,
-    /// Variables passed on to the commands, and so to the jobs, beside the short list of `command.rs`.
+    /// Variables passed on to the commands, and so to the jobs, beside the short list of `inherited.rs`.
     pub pass_env: Vec<String>,
     /// How far back a name is looked up in accounting.
     pub accounting_days: u32,
@@ -70,7 +71,7 @@ impl Scheduler for CliScheduler {
     }
 
     async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
-        answer::findable(&job.name)?;
+        findable(&job.name)?;
         let call = Call::new("sbatch")
             .arg("--parsable")
             .arg(format!("--job-name={}", job.name))
@@ -91,7 +92,7 @@ impl Scheduler for CliScheduler {
         if jobs.is_empty() {
             jobs = accounting::find(name, &self.settings).await?;
         }
-        jobs.retain(|job| job.name == name && !refused_at_submission(job));
+        jobs.retain(|job| job.name == name && !job.refused_at_submission());
         Ok(jobs)
     }
 
@@ -99,11 +100,6 @@ impl Scheduler for CliScheduler {
         let call = Call::new("scancel").arg("--").arg(id.to_owned());
         answer::cancelled(id, call.run(&self.settings).await)
     }
-}
-
-/// sbatch said no, yet Slurm keeps a record with an id: FAILED, 1:0, no nodes.
-fn refused_at_submission(job: &JobView) -> bool {
-    job.state == JobState::Failed && job.nodes.is_none() && job.reason.as_deref() == Some("BadConstraints")
 }
 
 fn read_error(program: &'static str, error: RunError) -> ReadError {

@@ -16,7 +16,10 @@ mod quote;
 mod script;
 mod witness;
 
+mod inherited;
+
 mod cli;
+mod rest;
 
 pub use cli::{CliScheduler, CliSettings};
 pub use cluster::{ClusterView, Gres, Limits, Node, Partition};
@@ -24,6 +27,7 @@ pub use extra_arg::validate_extra_arg;
 pub use options::{JobOptions, OptionError};
 pub use pending::PendingReason;
 pub use quote::quote;
+pub use rest::{RestEndpoint, RestError, RestScheduler, RestSettings, RestVersion, TokenSource, UnknownVersion};
 pub use scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
 pub use script::{JobScript, SCRIPT_FILE};
 pub use state::JobState;

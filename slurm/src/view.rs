@@ -33,6 +33,55 @@ pub struct JobView {
     pub user: Option<String>,
 }
 
+impl JobView {
+    /// Slurm said no, yet keeps a record with an id: FAILED, 1:0, no nodes.
+    pub(crate) fn refused_at_submission(&self) -> bool {
+        self.state == JobState::Failed && self.nodes.is_none() && self.reason.as_deref() == Some("BadConstraints")
+    }
+}
+
+/// A job as the controller reports it, by whatever way, before it is judged.
+pub(crate) struct Reported {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) comment: String,
+    pub(crate) state: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) nodes: Option<String>,
+    pub(crate) restart_count: Option<u32>,
+    pub(crate) submitted: Option<Timestamp>,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) end: Option<Timestamp>,
+    pub(crate) exit: Option<ExitStatus>,
+    pub(crate) user: Option<String>,
+}
+
+impl From<Reported> for JobView {
+    fn from(job: Reported) -> Self {
+        let state = JobState::parse(&job.state);
+        let waits = matches!(state, JobState::Pending | JobState::Requeued | JobState::RequeueHold | JobState::SpecialExit);
+        let reason = job.reason.filter(|reason| !matches!(reason.as_str(), "" | "None" | "(null)"));
+        Self {
+            id: job.id,
+            name: job.name,
+            comment: job.comment,
+            raw_state: job.state,
+            pending: reason.as_deref().filter(|_| waits).and_then(PendingReason::parse),
+            reason,
+            restart_count: job.restart_count,
+            submitted_at: job.submitted,
+            // A job cancelled in the queue has a start time, its end.
+            started_at: job.start.filter(|_| !waits && job.nodes.is_some()),
+            expected_start: job.start.filter(|_| waits),
+            ends_at: job.end.filter(|_| !waits),
+            exit: job.exit.filter(|_| state.ended()),
+            user: job.user,
+            nodes: job.nodes,
+            state,
+        }
+    }
+}
+
 /// How the batch script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatus {

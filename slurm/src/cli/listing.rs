@@ -2,7 +2,8 @@
 //! which at 5000 jobs is 15 times faster than `--json`.
 
 use crate::scheduler::ReadError;
-use crate::{ExitStatus, JobState, JobView, PendingReason};
+use crate::view::Reported;
+use crate::{ExitStatus, JobView};
 
 use super::time;
 
@@ -25,29 +26,21 @@ fn line(line: &str) -> Result<JobView, ReadError> {
     if !id.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(unreadable());
     }
-    let reason = Some(reason).filter(|reason| !matches!(*reason, "" | "None" | "(null)"));
-    let nodes = present(nodes);
-    let parsed = JobState::parse(state);
-    let waits = matches!(parsed, JobState::Pending | JobState::Requeued | JobState::RequeueHold | JobState::SpecialExit);
-    let start = time::parse(start);
-    Ok(JobView {
+    let job = Reported {
         id: id.to_owned(),
         name: present(name).unwrap_or_default(),
         comment: present(comment).unwrap_or_default(),
-        raw_state: state.to_owned(),
-        pending: reason.filter(|_| waits).and_then(PendingReason::parse),
-        reason: reason.map(str::to_owned),
+        state: state.to_owned(),
+        reason: Some(reason.to_owned()),
+        nodes: present(nodes),
         restart_count: restarts.parse().ok(),
-        submitted_at: time::parse(submitted),
-        // A job cancelled in the queue has a start time, its end.
-        started_at: start.filter(|_| !waits && nodes.is_some()),
-        expected_start: start.filter(|_| waits),
-        ends_at: time::parse(end).filter(|_| !waits),
-        exit: if parsed.ended() { ExitStatus::parse(exit) } else { None },
+        submitted: time::parse(submitted),
+        start: time::parse(start),
+        end: time::parse(end),
+        exit: ExitStatus::parse(exit),
         user: present(user),
-        nodes,
-        state: parsed,
-    })
+    };
+    Ok(job.into())
 }
 
 /// squeue prints `(null)` for an empty text.
@@ -58,6 +51,7 @@ fn present(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{JobState, PendingReason};
 
     fn one(line: &str) -> JobView {
         let mut jobs = parse(line).expect("the line is readable");

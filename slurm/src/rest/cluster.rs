@@ -1,0 +1,245 @@
+//! The cluster as slurmrestd shows it: `GET /nodes`, `GET /partitions` and, since v0.0.45, `GET /conf`.
+
+use serde::Deserialize;
+
+use super::RestScheduler;
+use super::answer::{read_error, unreadable};
+use super::json::{Number, Words, present, text};
+use super::version::Version;
+use crate::cluster::{ClusterView, Gres, Limits, Node, Partition};
+use crate::scheduler::ReadError;
+
+pub(super) async fn view(slurm: &RestScheduler) -> Result<ClusterView, ReadError> {
+    let (_, nodes) = slurm.get(|version| format!("/slurm/{version}/nodes")).await.map_err(read_error)?;
+    let nodes: Nodes = parse(&slurm.body(Ok(nodes)).await?)?;
+    let (version, partitions) = slurm.get(|version| format!("/slurm/{version}/partitions")).await.map_err(read_error)?;
+    let partitions: Partitions = parse(&slurm.body(Ok(partitions)).await?)?;
+    let mut view = ClusterView { version: nodes.release(), name: nodes.meta.slurm.cluster.clone(), ..joined(nodes, partitions) };
+    if version.has_configuration() {
+        let (_, answer) = slurm.get(|version: Version| format!("/slurm/{version}/conf")).await.map_err(read_error)?;
+        let configuration: Configuration = parse(&slurm.body(Ok(answer)).await?)?;
+        view.name = configuration.slurm_conf.name.clone().or(view.name);
+        view.limits = configuration.slurm_conf.into();
+    }
+    Ok(view)
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ReadError> {
+    serde_json::from_slice(body).map_err(|error| unreadable(&error))
+}
+
+fn joined(nodes: Nodes, partitions: Partitions) -> ClusterView {
+    let members = |partition: &str| {
+        let ours = nodes.nodes.iter().filter(|node| node.partitions.0.iter().any(|name| name == partition));
+        ours.map(|node| node.name.clone()).collect::<Vec<_>>()
+    };
+    let partitions = partitions.partitions.into_iter().map(|partition| {
+        let nodes = members(&partition.name);
+        partition.read(nodes)
+    });
+    let partitions = partitions.collect();
+    ClusterView { partitions, nodes: nodes.nodes.into_iter().map(Node::from).collect(), ..ClusterView::default() }
+}
+
+#[derive(Deserialize)]
+struct Nodes {
+    nodes: Vec<NodeRecord>,
+    #[serde(default)]
+    meta: Meta,
+}
+
+#[derive(Default, Deserialize)]
+struct Meta {
+    #[serde(default, alias = "Slurm")]
+    slurm: MetaSlurm,
+}
+
+#[derive(Default, Deserialize)]
+struct MetaSlurm {
+    #[serde(default)]
+    release: Option<String>,
+    #[serde(default)]
+    cluster: Option<String>,
+}
+
+impl Nodes {
+    /// slurmrestd's own, which is that of a release together with the controller's.
+    fn release(&self) -> Option<String> {
+        self.meta.slurm.release.clone()
+    }
+}
+
+#[derive(Deserialize)]
+struct NodeRecord {
+    name: String,
+    #[serde(default)]
+    state: Words,
+    /// Up to v0.0.38 beside the state, afterwards in it.
+    #[serde(default)]
+    state_flags: Words,
+    #[serde(default, deserialize_with = "text")]
+    reason: String,
+    #[serde(default)]
+    cpus: Number,
+    #[serde(default)]
+    alloc_cpus: Number,
+    #[serde(default)]
+    real_memory: Number,
+    #[serde(default)]
+    alloc_memory: Number,
+    #[serde(default, deserialize_with = "text")]
+    gres: String,
+    #[serde(default, deserialize_with = "text")]
+    gres_used: String,
+    #[serde(default)]
+    features: Words,
+    #[serde(default)]
+    partitions: Words,
+}
+
+impl From<NodeRecord> for Node {
+    fn from(node: NodeRecord) -> Self {
+        let words = node.state.0.into_iter().chain(node.state_flags.0).filter(|word| !word.is_empty());
+        let features = node.features.0.iter().flat_map(|features| features.split(','));
+        Self {
+            name: node.name,
+            state: words.map(|word| word.to_ascii_uppercase()).collect::<Vec<_>>().join("+"),
+            reason: present(node.reason),
+            cpus: node.cpus.small().unwrap_or(0),
+            cpus_allocated: node.alloc_cpus.small().unwrap_or(0),
+            memory_mb: node.real_memory.unsigned().unwrap_or(0),
+            memory_allocated_mb: node.alloc_memory.unsigned().unwrap_or(0),
+            gres: gres(&node.gres, &node.gres_used),
+            features: features.filter(|feature| !feature.is_empty()).map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// `gpu:a100:4(S:0-1),shard:8` beside `gpu:a100:1(IDX:0),shard:0`.
+fn gres(has: &str, used: &str) -> Vec<Gres> {
+    let used = entries(used);
+    let of = |kind: &str, model: &Option<String>| {
+        used.iter().find(|gres| gres.kind == kind && gres.model == *model).map(|gres| gres.count)
+    };
+    let has = entries(has).into_iter();
+    has.map(|gres| Gres { used: of(&gres.kind, &gres.model).unwrap_or(0), ..gres }).collect()
+}
+
+fn entries(text: &str) -> Vec<Gres> {
+    // Commas also stand in brackets: gpu:2(IDX:0,2).
+    let mut depth = 0;
+    let outside = text.split(|c: char| {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    outside.filter_map(entry).collect()
+}
+
+fn entry(text: &str) -> Option<Gres> {
+    let text = text.split('(').next().unwrap_or(text);
+    let parts: Vec<&str> = text.split(':').collect();
+    let (kind, model, count) = match parts[..] {
+        [kind, model, count] => (kind, Some(model.to_owned()), count),
+        [kind, count] => (kind, None, count),
+        _ => return None,
+    };
+    // Counts of bytes, of no_consume and the like have suffixes.
+    let digits = count.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &count[digits.len()..] {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return None,
+    };
+    Some(Gres { kind: kind.to_owned(), model, count: digits.parse::<u64>().ok()?.checked_mul(factor)?, used: 0 })
+}
+
+#[derive(Deserialize)]
+struct Partitions {
+    partitions: Vec<PartitionRecord>,
+}
+
+/// Up to v0.0.38 flat, afterwards in groups.
+#[derive(Deserialize)]
+struct PartitionRecord {
+    name: String,
+    #[serde(default)]
+    flags: Words,
+    #[serde(default)]
+    state: Words,
+    #[serde(default)]
+    max_time_limit: Number,
+    #[serde(default)]
+    default_time_limit: Number,
+    #[serde(default)]
+    partition: Option<PartitionState>,
+    #[serde(default)]
+    maximums: Option<Times>,
+    #[serde(default)]
+    defaults: Option<Times>,
+}
+
+#[derive(Deserialize)]
+struct PartitionState {
+    #[serde(default)]
+    state: Words,
+}
+
+#[derive(Deserialize)]
+struct Times {
+    #[serde(default)]
+    time: Number,
+}
+
+impl PartitionRecord {
+    fn read(self, nodes: Vec<String>) -> Partition {
+        let state = self.partition.map_or(self.state, |partition| partition.state);
+        let max = self.maximums.map_or(self.max_time_limit, |times| times.time);
+        let default = self.defaults.map_or(self.default_time_limit, |times| times.time);
+        Partition {
+            name: self.name,
+            default: self.flags.0.iter().any(|flag| flag.eq_ignore_ascii_case("default")),
+            state: state.0.join("+"),
+            max_time_minutes: max.small(),
+            default_time_minutes: default.small(),
+            nodes,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    slurm_conf: SlurmConf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SlurmConf {
+    #[serde(default, rename = "ClusterName")]
+    name: Option<String>,
+    #[serde(default)]
+    max_job_count: Number,
+    #[serde(default)]
+    max_array_size: Number,
+    #[serde(default)]
+    min_job_age: Number,
+    #[serde(default)]
+    message_timeout: Number,
+}
+
+impl From<SlurmConf> for Limits {
+    fn from(conf: SlurmConf) -> Self {
+        Self {
+            max_job_count: conf.max_job_count.small(),
+            max_array_size: conf.max_array_size.small(),
+            min_job_age_seconds: conf.min_job_age.small(),
+            message_timeout_seconds: conf.message_timeout.small(),
+            max_submit_jobs: None,
+        }
+    }
+}
