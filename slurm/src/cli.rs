@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-use crate::script::findable;
 use crate::{JobScript, JobView, SCRIPT_FILE};
+pub(crate) use answer::findable;
 use command::{Call, RunError};
 
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct CliSettings {
     pub bin_dir: Option<PathBuf>,
     /// Configuration file of the cluster; absent: `SLURM_CONF` of our own environment, else the site's.
     pub slurm_conf: Option<PathBuf>,
-    /// Variables passed on to the commands, and so to the jobs, beside the short list of `inherited.rs`.
+    /// Variables passed on to the commands, and so to the jobs, beside the short list of `environment.rs`.
     pub pass_env: Vec<String>,
     /// How far back a name is looked up in accounting.
     pub accounting_days: u32,

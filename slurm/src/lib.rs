@@ -16,7 +16,7 @@ mod quote;
 mod script;
 mod witness;
 
-mod inherited;
+mod environment;
 
 mod cli;
 mod rest;

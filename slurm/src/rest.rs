@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use async_trait::async_trait;
 use reqwest::StatusCode;
 
+use crate::cli::findable;
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-use crate::script::findable;
 use crate::{ClusterView, JobScript, JobView};
 use answer::{read, read_error};
 use http::{Answer, CallError, Http};

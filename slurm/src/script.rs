@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use crate::options::{JobOptions, sbatch_line};
 use crate::quote::quote;
-use crate::scheduler::SubmitError;
 use crate::witness::WITNESS_FILE;
 
 /// Name of the script in the job directory.
@@ -97,16 +96,6 @@ impl JobScript {
     fn env(&self) -> Vec<String> {
         section("# Environment.", self.env.iter().map(|(name, value)| format!("export {}={}", quote(name), quote(value))))
     }
-}
-
-/// Refuses a name that would not come back from Slurm as it was sent, or would be read as an option or a list.
-pub(crate) fn findable(name: &str) -> Result<(), SubmitError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.len() <= 128 && name.chars().all(plain) {
-        return Ok(());
-    }
-    let stderr = format!("`{name}` is no usable job name: 1 to 128 letters, digits, `-`, `_`, `.`");
-    Err(SubmitError::Rejected { stderr })
 }
 
 fn section(title: &str, lines: impl Iterator<Item = String>) -> Vec<String> {

@@ -79,12 +79,22 @@ const REFUSALS: [&str; 56] = [
     "Unspecified error",
 ];
 
+/// The name must come back from squeue as it was sent and must not be read as an option or a list.
 /// The text for every limit of an account or a QOS. Those on how many jobs are submitted pass by themselves, and sbatch names them on a
 /// line before (`AssocMaxSubmitJobLimit`, `QOSMaxSubmitJobPerUserLimit`).
 const POLICY: &str = "Job violates accounting/QOS policy";
 
 fn limited(stderr: &str) -> bool {
     stderr.contains("MaxSubmitJob") || stderr.contains("Slurm temporarily unable to accept job")
+}
+
+pub(crate) fn findable(name: &str) -> Result<(), SubmitError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty() && name.len() <= 128 && name.chars().all(plain) {
+        return Ok(());
+    }
+    let stderr = format!("`{name}` is no usable job name: 1 to 128 letters, digits, `-`, `_`, `.`");
+    Err(SubmitError::Rejected { stderr })
 }
 
 pub(super) fn submitted(ran: Result<Output, RunError>) -> Result<Submitted, SubmitError> {
@@ -214,6 +224,14 @@ mod tests {
         for limit in ["QOSMaxWallDurationPerJobLimit", "AssocMaxCpuPerJobLimit"] {
             let stderr = format!("sbatch: error: {limit}\nsbatch: error: {policy}");
             assert!(matches!(answer(1, "", &stderr), Err(SubmitError::Rejected { .. })), "{stderr}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_found_again_is_never_submitted() {
+        assert!(findable("em-1a2b3c4d-01JXYZ").is_ok());
+        for name in ["", "a b", "a,b", "a|b", "é", &"x".repeat(129)] {
+            assert!(matches!(findable(name), Err(SubmitError::Rejected { .. })), "{name}");
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::CliSettings;
-use crate::inherited::inherited;
+use crate::environment::inherited;
 
 /// Far above what 100,000 jobs take; a command that prints more runs into its deadline.
 const LONGEST_OUTPUT: u64 = 256 * 1024 * 1024;

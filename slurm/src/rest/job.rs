@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::version::Version;
 use crate::JobScript;
-use crate::inherited::inherited;
+use crate::environment::inherited;
 
 /// What this version cannot be asked for, in words for the user.
 #[derive(Debug, PartialEq, Eq)]

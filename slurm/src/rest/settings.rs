@@ -17,7 +17,7 @@ pub struct RestSettings {
     pub version: Option<Version>,
     /// Our own deadline around every call. slurmrestd waits 10 s or more for a controller that is away (`MessageTimeout`).
     pub timeout: Duration,
-    /// Variables given to the jobs, beside the short list of `inherited.rs`.
+    /// Variables given to the jobs, beside the short list of `environment.rs`.
     pub pass_env: Vec<String>,
     /// How far back a name is looked up in accounting.
     pub accounting_days: u32,

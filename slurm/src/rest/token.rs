@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::settings::TokenSource;
-use crate::inherited::inherited;
+use crate::environment::inherited;
 
 /// A refused token is not renewed more often than this: a command that yields bad tokens must not run all the time.
 const PAUSE: Duration = Duration::from_secs(5);

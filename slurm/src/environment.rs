@@ -1,4 +1,4 @@
-//! What a job inherits from our own environment: a short list and nothing else.
+//! What commands and jobs inherit of our own environment: a short list, whatever else is set.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,8 +7,8 @@ use std::ffi::OsString;
 /// `SBATCH_…`, `SLURM_…` and `SQUEUE_…` variables change what the commands do.
 const PASSED: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "SLURM_CONF"];
 
-/// Those of the list, and of `further`, that are set.
-pub(crate) fn inherited(further: &[String]) -> impl Iterator<Item = (&str, OsString)> {
-    let names = PASSED.into_iter().chain(further.iter().map(String::as_str));
+/// The variables of the list and those named in `more`, as far as they are set.
+pub(crate) fn inherited(more: &[String]) -> impl Iterator<Item = (&str, OsString)> {
+    let names = PASSED.into_iter().chain(more.iter().map(String::as_str));
     names.filter_map(|name| env::var_os(name).map(|value| (name, value)))
 }
