@@ -32,6 +32,8 @@ Everything is under DIR; /etc is not touched. Works as root and as an ordinary u
   REST=0            1: Slurm's REST API too, on a Unix socket and on loopback with tokens (slurmrestd, its addresses are in DIR/env.sh)
   MINJOBAGE=300     seconds that a finished job stays in the listing
   KILLWAIT=30       seconds between TERM and KILL     MESSAGETIMEOUT=10     EXTRA_CONF=FILE   more lines for slurm.conf
+  PREFIX=DIR        another Slurm than the installed one: its programs in DIR/bin and DIR/sbin
+  TASK=task/none  PROCTRACK=proctrack/linuxproc     task/cgroup and proctrack/cgroup: memory limits are enforced (root only)
 Partitions: main (default), gpu (where GPUS > 0), short (1 minute), low and lowc (preempted by high: requeued, cancelled), high.
 HELP
 }
@@ -51,11 +53,13 @@ done
 DIR=$(realpath -m "${DIR:-$EM_DIR/cluster}")
 NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-} REST=${REST:-0}
 MINJOBAGE=${MINJOBAGE:-300} KILLWAIT=${KILLWAIT:-30} MESSAGETIMEOUT=${MESSAGETIMEOUT:-10} EXTRA_CONF=${EXTRA_CONF:-}
+# A cluster that is there is spoken to by the programs that it was started with.
+PREFIX=${PREFIX:-$(cat "$DIR/.cluster" 2>/dev/null || true)} TASK=${TASK:-task/none} PROCTRACK=${PROCTRACK:-proctrack/linuxproc}
 ME=$(id -un)
 NODE_HOST=$(uname -n)
 NODE_HOST=${NODE_HOST%%.*}
 CONF=$DIR/etc/slurm.conf
-export SLURM_CONF=$CONF PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
+export SLURM_CONF=$CONF PATH=${PREFIX:+$PREFIX/bin:$PREFIX/sbin:}$PATH:/usr/sbin:/sbin LC_ALL=C
 unset "${!SBATCH_@}" "${!SQUEUE_@}" SLURM_CLUSTERS
 
 check_knobs() {
@@ -74,6 +78,8 @@ check_knobs() {
   if [ ${#DIR} -gt $longest ]; then
     die "DIR is ${#DIR} bytes long, $longest at most (paths of Unix sockets end at 107 bytes): choose a shorter folder with --dir, for example under ${TMPDIR:-/tmp}"
   fi
+  [[ $PREFIX =~ ^(/[A-Za-z0-9_./+:@-]*)?$ ]] || die "PREFIX=$PREFIX must be an absolute path of plain letters"
+  [ -z "$PREFIX" ] || [ -x "$PREFIX/sbin/slurmctld" ] || die "PREFIX=$PREFIX: there is no Slurm ($PREFIX/sbin/slurmctld)"
   [ -z "$EXTRA_CONF" ] || [ -r "$EXTRA_CONF" ] || die "EXTRA_CONF=$EXTRA_CONF cannot be read"
 }
 
@@ -106,7 +112,7 @@ up() {
   umask 022
   mkdir -p "$DIR"/{etc,run,log,state,spool,dev,munge}
   chmod 700 "$DIR/munge"
-  touch "$DIR/.cluster"
+  echo "$PREFIX" >"$DIR/.cluster"
   local number
   for number in $(seq 1 "$NODES"); do mkdir -p "$DIR/spool/node$number"; done
   start_munged

@@ -9,8 +9,8 @@ use crate::{ExitStatus, JobState, JobView};
 use super::command::{Call, RunError};
 use super::{CliSettings, read_error, time};
 
-const FORMAT: &str = "JobIDRaw,State,ExitCode,Submit,Start,End,User,NodeList,Reason,JobName,Comment";
-const FIELDS: usize = 11;
+const FORMAT: &str = "JobIDRaw,State,ExitCode,DerivedExitCode,Submit,Start,End,User,NodeList,Reason,JobName,Comment";
+const FIELDS: usize = 12;
 
 pub(super) async fn find(name: &str, settings: &CliSettings) -> Result<Vec<JobView>, ReadError> {
     let user = rustix::process::getuid().as_raw();
@@ -37,7 +37,7 @@ pub(super) async fn find(name: &str, settings: &CliSettings) -> Result<Vec<JobVi
 
 fn line(line: &str) -> Result<JobView, ReadError> {
     let fields: Vec<&str> = line.splitn(FIELDS, '|').collect();
-    let [id, state, exit, submitted, start, end, user, nodes, reason, name, comment] = fields[..] else {
+    let [id, state, exit, derived, submitted, start, end, user, nodes, reason, name, comment] = fields[..] else {
         return Err(ReadError::Unreadable { program: "sacct", detail: line.to_owned() });
     };
     let parsed = JobState::parse(state);
@@ -57,6 +57,7 @@ fn line(line: &str) -> Result<JobView, ReadError> {
         expected_start: None,
         ends_at: time::parse(end),
         exit: if parsed.ended() { ExitStatus::parse(exit) } else { None },
+        derived_exit: if parsed.ended() { ExitStatus::parse(derived) } else { None },
         user: text(user),
         state: parsed,
     })

@@ -55,6 +55,8 @@ struct Job {
     time: Times,
     #[serde(default)]
     exit_code: Exit,
+    #[serde(default)]
+    derived_exit_code: Exit,
     #[serde(default, deserialize_with = "text")]
     nodes: String,
     #[serde(default, deserialize_with = "text")]
@@ -106,6 +108,7 @@ impl Job {
             expected_start: None,
             ends_at: self.time.end.time(),
             exit,
+            derived_exit: self.derived_exit_code.status().filter(|_| state.ended() && version.accounts_exit_codes()),
             user: present(self.user),
             nodes,
             state,

@@ -54,8 +54,8 @@ impl Problems {
     }
 }
 
-/// `MaxJobCount` is reached: EAGAIN, or its own number.
-const LIMITS: [i64; 2] = [11, 2007];
+/// Too much at the moment. `MaxJobCount` is reached (EAGAIN, or its own number), nodes or ports busy, too many powered up, rate limits.
+const LIMITS: [i64; 7] = [11, 2007, 2016, 2059, 2177, 1804, 1805];
 /// Job violates accounting/QOS policy: all limits of an account or QOS.
 const POLICY: i64 = 2050;
 /// No connection to the controller (`connect failure`), or to one in standby.

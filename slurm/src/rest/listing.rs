@@ -76,6 +76,8 @@ pub(super) struct Job {
     end_time: Number,
     #[serde(default)]
     exit_code: Exit,
+    #[serde(default)]
+    derived_exit_code: Exit,
     #[serde(default, deserialize_with = "text")]
     user_name: String,
     #[serde(default)]
@@ -106,7 +108,7 @@ pub(super) struct Signal {
 impl Exit {
     pub(super) fn status(&self) -> Option<ExitStatus> {
         match self {
-            Self::Raw(raw) => ExitStatus::parse(&raw.to_string()),
+            Self::Raw(raw) => u32::try_from(*raw).ok().and_then(ExitStatus::from_wait_status),
             Self::Record { return_code, signal } => {
                 let signal = signal.as_ref().and_then(|signal| signal.id.small());
                 if return_code.0.is_none() && signal.is_none() {
@@ -152,6 +154,7 @@ impl From<Job> for JobView {
             start: job.start_time.time(),
             end: job.end_time.time(),
             exit: job.exit_code.status(),
+            derived_exit: job.derived_exit_code.status(),
             user: present(job.user_name),
         }
         .into()

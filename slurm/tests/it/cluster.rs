@@ -1,7 +1,7 @@
 //! A private cluster for one test, and small helpers around it. Ends with the test, whether it passes or not.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use em_slurm::{CliScheduler, CliSettings, JobOptions, JobScript, JobView, SCRIPT_FILE, Scheduler, SubmitError, Submitted};
@@ -24,6 +24,7 @@ impl Cluster {
     fn script(&self, verb: &str, knobs: &[(&str, &str)]) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster.sh");
         let output = Command::new(&script)
+            .envs(prefix().map(|prefix| ("PREFIX", prefix)))
             .args([verb, "--dir"])
             .arg(self.dir.path())
             .envs([("NODES", "1"), ("CPUS", "4"), ("GPUS", "2"), ("PORT", "auto"), ("ACCT", "0"), ("KILLWAIT", "5")])
@@ -46,7 +47,7 @@ impl Cluster {
     }
 
     pub(crate) fn scheduler_with(&self, timeout: Duration) -> CliScheduler {
-        CliScheduler::new(CliSettings { timeout, slurm_conf: Some(self.conf()), ..CliSettings::default() })
+        CliScheduler::new(CliSettings { timeout, slurm_conf: Some(self.conf()), bin_dir: bin_dir(), ..CliSettings::default() })
     }
 
     pub(crate) fn user(&self) -> String {
@@ -56,8 +57,12 @@ impl Cluster {
 
     /// What a command of Slurm's prints.
     pub(crate) fn slurm(&self, program: &str, args: &[&str]) -> String {
-        let output = Command::new(program).args(args).env("SLURM_CONF", self.conf()).output().expect(program);
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        String::from_utf8_lossy(&self.output(program, args).stdout).into_owned()
+    }
+
+    fn output(&self, program: &str, args: &[&str]) -> Output {
+        let path = bin_dir().map_or_else(|| program.into(), |dir| dir.join(program));
+        Command::new(path).args(args).env("SLURM_CONF", self.conf()).output().expect(program)
     }
 
     pub(crate) fn write(&self, script: &JobScript) {
@@ -103,7 +108,8 @@ impl Cluster {
 
     pub(crate) fn start_controller(&self) {
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        let status = Command::new("slurmctld").env("SLURM_CONF", self.conf()).env("PATH", path).status();
+        let program = prefix().map_or_else(|| "slurmctld".into(), |prefix| prefix.join("sbin/slurmctld"));
+        let status = Command::new(program).env("SLURM_CONF", self.conf()).env("PATH", path).status();
         assert!(status.expect("slurmctld runs").success());
     }
 }
@@ -112,6 +118,15 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.script("down", &[]);
     }
+}
+
+/// Another Slurm than the installed one to test against, by its folder: `EM_TEST_SLURM_PREFIX`.
+pub(crate) fn prefix() -> Option<PathBuf> {
+    std::env::var_os("EM_TEST_SLURM_PREFIX").filter(|prefix| !prefix.is_empty()).map(PathBuf::from)
+}
+
+fn bin_dir() -> Option<PathBuf> {
+    prefix().map(|prefix| prefix.join("bin"))
 }
 
 pub(crate) fn agent(code: &str) -> Vec<String> {
