@@ -27,6 +27,7 @@ Afterwards:  . DIR/env.sh        and squeue, sbatch, … talk to this cluster.
 
 Everything is under DIR; /etc is not touched. Works as root and as an ordinary user; several run side by side. By environment:
   DIR=.em/cluster   the folder        NODES=4  CPUS=4  MEM=16384 (MB)  GPUS=2   of virtual nodes; may be more than the machine has
+  GPUTYPE=          a name such as l40s makes them typed: gpu:l40s:2
   PORT=auto         first of NODES + 3 ports on loopback
   ACCT=0            1: accounting too (slurmdbd on a MariaDB of its own; ENFORCE=associations,limits sets AccountingStorageEnforce)
   REST=0            1: Slurm's REST API too, on a Unix socket and on loopback with tokens (slurmrestd, its addresses are in DIR/env.sh)
@@ -51,7 +52,7 @@ while [ $# -gt 0 ]; do
 done
 
 DIR=$(realpath -m "${DIR:-$EM_DIR/cluster}")
-NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-} REST=${REST:-0}
+NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} GPUTYPE=${GPUTYPE:-} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-} REST=${REST:-0}
 MINJOBAGE=${MINJOBAGE:-300} KILLWAIT=${KILLWAIT:-30} MESSAGETIMEOUT=${MESSAGETIMEOUT:-10} EXTRA_CONF=${EXTRA_CONF:-}
 # A cluster that is there is spoken to by the programs that it was started with.
 PREFIX=${PREFIX:-$(cat "$DIR/.cluster" 2>/dev/null || true)} TASK=${TASK:-task/none} PROCTRACK=${PROCTRACK:-proctrack/linuxproc}
@@ -69,6 +70,7 @@ check_knobs() {
   done
   if [ "$NODES" -lt 1 ] || [ "$NODES" -gt 200 ]; then die "NODES=$NODES: 1 to 200"; fi
   if [ "$CPUS" -lt 1 ] || [ "$MEM" -lt 64 ]; then die "CPUS must be 1 or more, MEM 64 or more"; fi
+  [[ $GPUTYPE =~ ^[A-Za-z0-9_.-]*$ ]] || die "GPUTYPE=$GPUTYPE is no plain name such as l40s"
   [[ $PORT == auto || $PORT =~ ^[0-9]{4,5}$ ]] || die "PORT=$PORT is neither auto nor a port number"
   [[ $ACCT == [01] ]] || die "ACCT=$ACCT is neither 0 nor 1"
   [[ $REST == [01] ]] || die "REST=$REST is neither 0 nor 1"

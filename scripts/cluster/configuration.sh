@@ -20,9 +20,9 @@ write_configuration() {
   if [ "$GPUS" -gt 0 ]; then
     # Slurm sets CUDA_VISIBLE_DEVICES only for character devices; a link to /dev/null is one and needs no rights.
     for gpu in $(seq 0 $((GPUS - 1))); do ln -sfn /dev/null "$DIR/dev/nvidia$gpu"; done
-    gpu_devices="Name=gpu File=$DIR/dev/nvidia$([ "$GPUS" = 1 ] && echo 0 || echo "[0-$((GPUS - 1))]")"
+    gpu_devices="Name=gpu${GPUTYPE:+ Type=$GPUTYPE} File=$DIR/dev/nvidia$([ "$GPUS" = 1 ] && echo 0 || echo "[0-$((GPUS - 1))]")"
     types='GresTypes=gpu'
-    gres="Gres=gpu:$GPUS"
+    gres="Gres=gpu:${GPUTYPE:+$GPUTYPE:}$GPUS"
     gpu_partition='PartitionName=gpu Nodes=ALL MaxTime=1-0 DefaultTime=10 PriorityTier=10'
   fi
   printf 'AutoDetect=off\n%s\n' "$gpu_devices" >"$DIR/etc/gres.conf"

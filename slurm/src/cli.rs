@@ -3,6 +3,7 @@
 
 mod accounting;
 mod answer;
+mod cluster;
 mod command;
 mod listing;
 mod time;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-use crate::{JobScript, JobView, SCRIPT_FILE};
+use crate::{ClusterView, JobScript, JobView, SCRIPT_FILE, second_key};
 pub(crate) use answer::findable;
 use command::{Call, RunError};
 
@@ -47,20 +48,18 @@ impl CliScheduler {
         Self { settings }
     }
 
-    async fn squeue(&self, name: Option<&str>) -> Result<Vec<JobView>, ReadError> {
+    /// Never by `--name`: the controller sends all jobs anyway, and a site may have rewritten the name.
+    async fn squeue(&self) -> Result<Vec<JobView>, ReadError> {
         let user = rustix::process::getuid().as_raw();
-        let mut call = Call::new("squeue")
+        let call = Call::new("squeue")
             .args(["-h", "-t", "all", "-O", listing::FORMAT])
             .arg(format!("--user={user}"))
             .env("SLURM_TIME_FORMAT", time::EPOCH);
-        if let Some(name) = name {
-            call = call.arg(format!("--name={name}"));
-        }
         let output = call.run(&self.settings).await.map_err(|error| read_error("squeue", error))?;
         if !output.success() {
             return Err(ReadError::Unreachable { program: "squeue", stderr: output.words() });
         }
-        listing::parse(&output.stdout)
+        Ok(listing::parse(&output.stdout)?.into_iter().map(second_key::restore).collect())
     }
 }
 
@@ -75,30 +74,36 @@ impl Scheduler for CliScheduler {
         let call = Call::new("sbatch")
             .arg("--parsable")
             .arg(format!("--job-name={}", job.name))
-            .arg(format!("--comment={}", job.comment))
+            .arg(format!("--comment={}", second_key::stamp(&job.comment, &job.name)))
             .arg(SCRIPT_FILE)
             .cwd(&job.job_dir);
         answer::submitted(call.run(&self.settings).await)
     }
 
     async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError> {
-        let mut jobs = self.squeue(None).await?;
+        let mut jobs = self.squeue().await?;
         jobs.retain(|job| job.name.starts_with(name_prefix));
         Ok(jobs)
     }
 
     async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
-        let mut jobs = self.squeue(Some(name)).await?;
+        let named = |job: &JobView| job.name == name && !job.refused_at_submission();
+        let mut jobs = self.squeue().await?;
+        jobs.retain(named);
         if jobs.is_empty() {
-            jobs = accounting::find(name, &self.settings).await?;
+            jobs = accounting::find(name, &self.settings).await?.into_iter().map(second_key::restore).collect();
+            jobs.retain(named);
         }
-        jobs.retain(|job| job.name == name && !job.refused_at_submission());
         Ok(jobs)
     }
 
     async fn cancel(&self, id: &str) -> Result<(), CancelError> {
         let call = Call::new("scancel").arg("--").arg(id.to_owned());
         answer::cancelled(id, call.run(&self.settings).await)
+    }
+
+    async fn cluster(&self) -> Result<ClusterView, ReadError> {
+        cluster::read(&self.settings).await
     }
 }
 

@@ -43,11 +43,6 @@ impl RestScheduler {
         Ok(Self { http: Http::new(&settings)?, version: AtomicU8::new(0), last: LastListing::default(), settings })
     }
 
-    /// Partitions, nodes and, since v0.0.45, limits.
-    pub async fn cluster(&self) -> Result<ClusterView, ReadError> {
-        cluster::view(self).await
-    }
-
     /// The version that is spoken: the one of the settings, or the newest that the server has.
     ///
     /// Errors: as those of a listing; `Unreachable` also when the server has none that we know.
@@ -180,5 +175,10 @@ impl Scheduler for RestScheduler {
             Err(error) => Err(error),
         };
         answer::cancelled(id, called)
+    }
+
+    /// Partitions and nodes; limits since v0.0.45.
+    async fn cluster(&self) -> Result<ClusterView, ReadError> {
+        cluster::view(self).await
     }
 }

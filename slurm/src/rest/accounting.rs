@@ -10,6 +10,7 @@ use super::json::{Number, Words, present, text};
 use super::listing::Exit;
 use super::version::Version;
 use crate::scheduler::ReadError;
+use crate::second_key::restore;
 use crate::{ExitStatus, JobState, JobView};
 
 /// The path that asks for one name. Without a start accounting looks at everything it has.
@@ -29,7 +30,7 @@ pub(super) fn found(called: Result<Answer, CallError>, version: Version, user: &
     let jobs: Jobs = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
     // The user is that of the association, so there may be none.
     let ours = |job: &Job| job.user.is_empty() || job.user == user;
-    Ok(jobs.jobs.into_iter().filter(ours).map(|job| job.view(version)).collect())
+    Ok(jobs.jobs.into_iter().filter(ours).map(|job| restore(job.view(version))).collect())
 }
 
 /// The cluster has no slurmdbd.

@@ -6,7 +6,8 @@ use super::RestScheduler;
 use super::answer::{read_error, unreadable};
 use super::json::{Number, Words, present, text};
 use super::version::Version;
-use crate::cluster::{ClusterView, Gres, Limits, Node, Partition};
+use crate::cluster::{ClusterView, Limits, Node, Partition};
+use crate::gres::of_node;
 use crate::scheduler::ReadError;
 
 pub(super) async fn view(slurm: &RestScheduler) -> Result<ClusterView, ReadError> {
@@ -109,54 +110,10 @@ impl From<NodeRecord> for Node {
             cpus_allocated: node.alloc_cpus.small().unwrap_or(0),
             memory_mb: node.real_memory.unsigned().unwrap_or(0),
             memory_allocated_mb: node.alloc_memory.unsigned().unwrap_or(0),
-            gres: gres(&node.gres, &node.gres_used),
+            gres: of_node(&node.gres, &node.gres_used),
             features: features.filter(|feature| !feature.is_empty()).map(str::to_owned).collect(),
         }
     }
-}
-
-/// `gpu:a100:4(S:0-1),shard:8` beside `gpu:a100:1(IDX:0),shard:0`.
-fn gres(has: &str, used: &str) -> Vec<Gres> {
-    let used = entries(used);
-    let of = |kind: &str, model: &Option<String>| {
-        used.iter().find(|gres| gres.kind == kind && gres.model == *model).map(|gres| gres.count)
-    };
-    let has = entries(has).into_iter();
-    has.map(|gres| Gres { used: of(&gres.kind, &gres.model).unwrap_or(0), ..gres }).collect()
-}
-
-fn entries(text: &str) -> Vec<Gres> {
-    // Commas also stand in brackets: gpu:2(IDX:0,2).
-    let mut depth = 0;
-    let outside = text.split(|c: char| {
-        match c {
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth -= 1,
-            _ => {}
-        }
-        c == ',' && depth == 0
-    });
-    outside.filter_map(entry).collect()
-}
-
-fn entry(text: &str) -> Option<Gres> {
-    let text = text.split('(').next().unwrap_or(text);
-    let parts: Vec<&str> = text.split(':').collect();
-    let (kind, model, count) = match parts[..] {
-        [kind, model, count] => (kind, Some(model.to_owned()), count),
-        [kind, count] => (kind, None, count),
-        _ => return None,
-    };
-    // Counts of bytes, of no_consume and the like have suffixes.
-    let digits = count.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &count[digits.len()..] {
-        "" => 1,
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        _ => return None,
-    };
-    Some(Gres { kind: kind.to_owned(), model, count: digits.parse::<u64>().ok()?.checked_mul(factor)?, used: 0 })
 }
 
 #[derive(Deserialize)]
@@ -230,6 +187,8 @@ struct SlurmConf {
     min_job_age: Number,
     #[serde(default)]
     message_timeout: Number,
+    #[serde(default, deserialize_with = "text")]
+    accounting_storage_type: String,
 }
 
 impl From<SlurmConf> for Limits {
@@ -240,6 +199,7 @@ impl From<SlurmConf> for Limits {
             min_job_age_seconds: conf.min_job_age.small(),
             message_timeout_seconds: conf.message_timeout.small(),
             max_submit_jobs: None,
+            accounting: Some(!matches!(conf.accounting_storage_type.as_str(), "" | "accounting_storage/none")),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::answer::unreadable;
 use super::json::{Number, Words, present, text};
 use crate::scheduler::ReadError;
+use crate::second_key::restore;
 use crate::view::Reported;
 use crate::{ExitStatus, JobView};
 
@@ -135,7 +136,7 @@ pub(super) fn parse(body: &[u8], user: &str) -> Result<Listing, ReadError> {
         return Ok(Listing::Unchanged);
     }
     let ours = |job: &Job| job.user_name == user || job.user_id.as_ref().is_some_and(|id| id.to_string() == user);
-    let jobs = answer.jobs.into_iter().filter(ours).map(JobView::from).collect();
+    let jobs = answer.jobs.into_iter().filter(ours).map(|job| restore(job.into())).collect();
     Ok(Listing::Jobs { as_of: as_of.filter(|time| *time > 0), jobs })
 }
 

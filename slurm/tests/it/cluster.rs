@@ -16,7 +16,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// `knobs`: variables of `scripts/cluster.sh`.
     pub(crate) fn up(knobs: &[(&str, &str)]) -> Self {
+        Self::up_with(knobs, |_| {})
+    }
+
+    /// `prepare` puts files beside slurm.conf first.
+    pub(crate) fn up_with(knobs: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Self {
         let cluster = Self { dir: tempfile::Builder::new().prefix("em").tempdir().expect("a temporary folder") };
+        std::fs::create_dir(cluster.dir().join("etc")).expect("a new folder");
+        prepare(&cluster.dir().join("etc"));
         cluster.script("up", knobs);
         cluster
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::extra::{EXTRAS, Form, split};
 use super::{Unsupported, Version, units, unsupported};
 use crate::JobScript;
+use crate::second_key::stamp;
 
 pub(super) fn fields(
     job: &JobScript,
@@ -17,7 +18,7 @@ pub(super) fn fields(
     let options = &job.options;
     let mut fields = Fields { map: Map::new(), version };
     fields.add("name", json!(job.name));
-    fields.add("comment", json!(job.comment));
+    fields.add("comment", json!(stamp(&job.comment, &job.name)));
     fields.add("current_working_directory", json!(job.job_dir.to_string_lossy()));
     fields.add("standard_output", json!("slurm_%j.out"));
     fields.add("standard_error", json!("slurm_%j.err"));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::extra::{EXTRAS, Extra, split};
 use super::{Unsupported, Version, unsupported};
 use crate::JobScript;
+use crate::second_key::stamp;
 
 pub(super) fn fields(
     job: &JobScript,
@@ -20,7 +21,7 @@ pub(super) fn fields(
         fields.insert(key.to_owned(), value);
     };
     add("name", json!(job.name));
-    add("comment", json!(job.comment));
+    add("comment", json!(stamp(&job.comment, &job.name)));
     add("current_working_directory", json!(job.job_dir.to_string_lossy()));
     add("standard_output", json!("slurm_%j.out"));
     add("standard_error", json!("slurm_%j.err"));
