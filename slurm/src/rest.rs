@@ -57,7 +57,8 @@ impl RestScheduler {
         // Ten small requests at most; the whole specification (/openapi/v3) would be 2 MB.
         for version in Version::all() {
             if !self.http.get(&format!("/slurm/{version}/ping")).await?.unknown_path() {
-                tracing::info!(%version, "slurmrestd speaks {version}");
+                let warning = if version.warns_before_time_limit() { "" } else { "; jobs get TERM at their time limit, not 90 s before" };
+                tracing::info!(%version, "slurmrestd speaks {version}{warning}");
                 self.version.store(version.number(), Ordering::Relaxed);
                 return Ok(version);
             }

@@ -34,9 +34,9 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Problem
 }
 
 impl Problems {
-    /// Slurm's number (slurm/slurm_errno.h), if one was given.
+    /// Slurm's number (slurm/slurm_errno.h), if one was given that means something: -1 is any failure.
     fn number(&self) -> Option<i64> {
-        self.errors.iter().find_map(|problem| problem.error_number.0.filter(|number| *number != 0))
+        self.errors.iter().find_map(|problem| problem.error_number.0.filter(|number| *number > 0))
     }
 
     fn words(&self) -> String {

@@ -29,19 +29,32 @@ pub(super) fn body(job: &JobScript, user: &str, further: &[String], version: Ver
 
 /// The environment that sbatch would give the job. Names and homes of another account than ours are not passed on.
 fn environment(job: &JobScript, user: &str, further: &[String]) -> BTreeMap<String, String> {
-    let mut environment: BTreeMap<String, String> =
-        inherited(further).filter_map(|(name, value)| value.into_string().ok().map(|value| (name.to_owned(), value))).collect();
-    if environment.get("USER").or(environment.get("LOGNAME")).is_some_and(|ours| ours != user) {
+    let mut environment: BTreeMap<String, String> = inherited(further)
+        .filter_map(|(name, value)| value.into_string().ok().map(|value| (name.to_owned(), value)))
+        .collect();
+    let ours = environment.get("USER").or(environment.get("LOGNAME")).cloned().or_else(our_name);
+    if ours.is_none_or(|ours| ours != user) {
         environment.remove("HOME");
         environment.remove("SHELL");
-        for name in ["USER", "LOGNAME"] {
-            environment.insert(name.to_owned(), user.to_owned());
-        }
+    }
+    for name in ["USER", "LOGNAME"] {
+        environment.insert(name.to_owned(), user.to_owned());
     }
     // slurmrestd refuses an empty environment.
     environment.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
     environment.insert("SLURM_SUBMIT_DIR".to_owned(), job.job_dir.to_string_lossy().into_owned());
+    if let Some(cpus) = job.options.cpus_per_task {
+        environment.insert("SLURM_CPUS_PER_TASK".to_owned(), cpus.to_string());
+    }
     environment
+}
+
+/// Of a local account; a service may run without `USER`.
+fn our_name() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut accounts = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    accounts.find(|fields| fields.get(2) == Some(&uid.as_str())).map(|fields| fields[0].to_owned())
 }
 
 /// `option` is as sbatch calls it.

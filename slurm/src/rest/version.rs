@@ -31,6 +31,11 @@ impl Version {
         self.0 <= 38
     }
 
+    /// TERM some time before the time limit can be asked for.
+    pub(super) fn warns_before_time_limit(self) -> bool {
+        !self.describes_by_options()
+    }
+
     /// Since v0.0.40 a listing tells the time that it is as of, so that the next one can ask whether anything has changed.
     pub(super) fn tells_update_time(self) -> bool {
         self.0 >= 40

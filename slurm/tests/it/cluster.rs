@@ -45,7 +45,7 @@ impl Cluster {
         self.dir.path()
     }
 
-    fn conf(&self) -> PathBuf {
+    pub(crate) fn conf(&self) -> PathBuf {
         self.dir.path().join("etc/slurm.conf")
     }
 
@@ -60,6 +60,11 @@ impl Cluster {
     pub(crate) fn user(&self) -> String {
         let output = Command::new("id").arg("-un").output().expect("id runs");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// `22.05.8`.
+    pub(crate) fn version(&self) -> String {
+        self.slurm("scontrol", &["--version"]).split_whitespace().last().unwrap_or_default().to_owned()
     }
 
     /// What a command of Slurm's prints.
@@ -77,13 +82,13 @@ impl Cluster {
         std::fs::write(script.job_dir.join(SCRIPT_FILE), script.render()).expect("the script");
     }
 
-    pub(crate) async fn submit(&self, slurm: &CliScheduler, script: &JobScript) -> Result<Submitted, SubmitError> {
+    pub(crate) async fn submit(&self, slurm: &dyn Scheduler, script: &JobScript) -> Result<Submitted, SubmitError> {
         self.write(script);
         slurm.submit(script).await
     }
 
     /// The listing's view of the job with this name, once it is as expected.
-    pub(crate) async fn view(&self, slurm: &CliScheduler, name: &str, expected: impl Fn(&JobView) -> bool) -> JobView {
+    pub(crate) async fn view(&self, slurm: &dyn Scheduler, name: &str, expected: impl Fn(&JobView) -> bool) -> JobView {
         let end = Instant::now() + Duration::from_secs(40);
         loop {
             let jobs = slurm.list(name).await.expect("the listing");
@@ -132,7 +137,7 @@ pub(crate) fn prefix() -> Option<PathBuf> {
     std::env::var_os("EM_TEST_SLURM_PREFIX").filter(|prefix| !prefix.is_empty()).map(PathBuf::from)
 }
 
-fn bin_dir() -> Option<PathBuf> {
+pub(crate) fn bin_dir() -> Option<PathBuf> {
     prefix().map(|prefix| prefix.join("bin"))
 }
 

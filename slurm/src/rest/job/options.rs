@@ -26,7 +26,8 @@ pub(super) fn fields(
     add("standard_output", json!("slurm_%j.out"));
     add("standard_error", json!("slurm_%j.err"));
     add("open_mode", json!("append"));
-    add("signal", json!("B:TERM@90"));
+    // Not `signal`: `B:` is read only by a program called sbatch (`get_signal_opts`, 22.05), and without it the shell gets none. So TERM
+    // comes with the time limit, `KillWait` before KILL.
     add("environment", json!(environment));
     add(if options.requeue { "requeue" } else { "no_requeue" }, json!(true));
 

@@ -1,0 +1,131 @@
+//! Every field of `JobOptions` arrives: the controller's record of a job is the same whichever way it was submitted.
+
+use std::collections::BTreeMap;
+
+use em_slurm::{JobOptions, SubmitError};
+
+use crate::cluster::Cluster;
+use crate::subject::Subject;
+
+/// Fields of `scontrol show job` that differ between two jobs, two users, or a script from a file and one from a request.
+const OWN: [&str; 14] = [
+    "JobId",
+    "JobName",
+    "Comment",
+    "UserId",
+    "GroupId",
+    "MCS_label",
+    "SubmitTime",
+    "EligibleTime",
+    "AccrueTime",
+    "LastSchedEval",
+    "SuspendTime",
+    "AllocNode:Sid",
+    "Command",
+    "SubmitLine",
+];
+
+fn record(cluster: &Cluster, id: &str) -> BTreeMap<String, String> {
+    let text = cluster.slurm("scontrol", &["-o", "show", "job", id]);
+    let words = text.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+    let fields = words.filter(|(name, _)| !OWN.contains(name));
+    // Paths hold the job's id and its subject's name.
+    fields.map(|(name, value)| (name.to_owned(), value.replace(&format!("slurm_{id}"), "slurm_ID"))).collect()
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn extra(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+/// All are held.
+fn variants() -> [(&'static str, JobOptions); 4] {
+    [
+        (
+            "placed",
+            JobOptions {
+                partition: some("gpu"),
+                gres: some("gpu:1"),
+                nodes: Some(1),
+                cpus_per_task: Some(2),
+                memory: some("2G"),
+                time_minutes: Some(7),
+                account: some("research"),
+                qos: some("normal"),
+                constraint: some("fast"),
+                nodelist: some("node1"),
+                exclude: some("node[2,3]"),
+                licenses: some("matlab:1"),
+                nice: Some(50),
+                requeue: true,
+                mail_type: some("END,FAIL"),
+                mail_user: some("someone@example.org"),
+                extra_args: extra(&["--hold"]),
+                ..JobOptions::default()
+            },
+        ),
+        (
+            "shared",
+            JobOptions {
+                gpus: some("2"),
+                nodes: Some(2),
+                exclusive: true,
+                dependency: some("singleton"),
+                extra_args: extra(&["--hold", "--ntasks=2", "--ntasks-per-node=1", "--mem-per-cpu=64M", "--time-min=3", "--time-min=4"]),
+                ..JobOptions::default()
+            },
+        ),
+        (
+            "later",
+            JobOptions {
+                gpus_per_node: some("1"),
+                gres: some("gpu:1"),
+                begin: some("2031-01-02T03:04:05"),
+                reservation: some("later"),
+                extra_args: extra(&["--hold", "--wckey=key", "--deadline=2031-02-03T04:05:06", "--tmp=1G", "--mincpus=2"]),
+                ..JobOptions::default()
+            },
+        ),
+        (
+            "tasks",
+            JobOptions {
+                cpus_per_task: Some(1),
+                extra_args: extra(&["--hold", "--ntasks=2", "--gpus-per-task=1", "--mem-per-gpu=100M", "--threads-per-core=1"]),
+                ..JobOptions::default()
+            },
+        ),
+    ]
+}
+
+/// What the jobs ask for must be there to be had.
+pub(crate) fn prepare(cluster: &Cluster) {
+    cluster.slurm("scontrol", &["update", "NodeName=node1", "AvailableFeatures=fast", "ActiveFeatures=fast"]);
+    let reservation = ["create", "reservation", "ReservationName=later", "StartTime=2031-01-01", "Duration=7-0", "Nodes=node1"];
+    cluster.slurm("scontrol", &[&reservation[..], &["Users=root,nobody"]].concat());
+}
+
+pub(crate) async fn every_option_arrives(cluster: &Cluster, cli: &Subject, subject: &Subject) {
+    for (what, options) in variants() {
+        let mut script = cli.job("fields", "true");
+        script.options = options;
+        let expected = cli.submit(&script).await.expect("sbatch takes it").id;
+        script.name = subject.job_name(&format!("fields-{what}"));
+        let id = match subject.submit(&script).await {
+            Ok(submitted) => submitted.id,
+            Err(error) => panic!("{} {what}: {error:?}", subject.name),
+        };
+        let (expected, record) = (record(cluster, &expected), record(cluster, &id));
+        assert_eq!(record, expected, "{} {what}", subject.name);
+    }
+}
+
+pub(crate) async fn what_cannot_be_carried_is_refused_by_name(subject: &Subject) {
+    let mut script = subject.job("uncarried", "true");
+    script.options.extra_args = extra(&["--something-new=1"]);
+    let refused = subject.submit(&script).await;
+    let named = |text: &str| text.contains("something-new");
+    assert!(matches!(&refused, Err(SubmitError::Rejected { stderr }) if named(stderr)), "{refused:?}");
+}
