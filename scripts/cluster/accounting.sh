@@ -46,6 +46,7 @@ start_slurmdbd() {
     cat >"$DIR/etc/slurmdbd.conf" <<CONFIGURATION
 AuthType=auth/munge
 AuthInfo=socket=$DIR/run/munge.sock
+$(rest_lines)
 DbdHost=localhost
 DbdAddr=$ADDRESS
 DbdPort=$((PORT + 1))

@@ -8,7 +8,7 @@ rest_port() { echo $((PORT + 2 + NODES)); }
 # unless told otherwise (a Slurm built without assertions cannot be told: then start the cluster as root).
 rest_user() { if [ "$(id -u)" = 0 ]; then echo nobody; else id -un; fi; }
 
-# Lines for slurm.conf. The key exists before slurmctld reads them.
+# Lines for slurm.conf and slurmdbd.conf. The key exists before anyone reads them.
 rest_lines() {
   [ "$REST" = 1 ] || return 0
   local key=$DIR/etc/jwt.key

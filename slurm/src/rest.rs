@@ -2,6 +2,7 @@
 //! errors, at the cost of long listings and of a schema that changes with each release (`version.rs`). Kept between calls: the
 //! connections, the version, the token and the last listing.
 
+mod account;
 mod accounting;
 mod answer;
 mod cluster;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use reqwest::StatusCode;
+use tokio::sync::OnceCell;
 
 use crate::cli::findable;
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
@@ -35,12 +37,15 @@ pub struct RestScheduler {
     /// Number of the version agreed on; 0 before.
     version: AtomicU8,
     last: LastListing,
+    /// Of the jobs' user.
+    uid: OnceCell<Option<u32>>,
 }
 
 impl RestScheduler {
     /// Calls nothing yet.
     pub fn new(settings: RestSettings) -> Result<Self, RestError> {
-        Ok(Self { http: Http::new(&settings)?, version: AtomicU8::new(0), last: LastListing::default(), settings })
+        let http = Http::new(&settings)?;
+        Ok(Self { settings, http, version: AtomicU8::new(0), last: LastListing::default(), uid: OnceCell::new() })
     }
 
     /// The version that is spoken: the one of the settings, or the newest that the server has.
@@ -57,7 +62,8 @@ impl RestScheduler {
         // Ten small requests at most; the whole specification (/openapi/v3) would be 2 MB.
         for version in Version::all() {
             if !self.http.get(&format!("/slurm/{version}/ping")).await?.unknown_path() {
-                let warning = if version.warns_before_time_limit() { "" } else { "; jobs get TERM at their time limit, not 90 s before" };
+                let warning =
+                    if version.warns_before_time_limit() { "" } else { "; jobs get TERM at their time limit, not 90 s before" };
                 tracing::info!(%version, "slurmrestd speaks {version}{warning}");
                 self.version.store(version.number(), Ordering::Relaxed);
                 return Ok(version);
@@ -84,6 +90,10 @@ impl RestScheduler {
         self.settings.version.is_none()
     }
 
+    async fn uid(&self) -> Option<u32> {
+        *self.uid.get_or_init(|| account::uid(&self.settings.user)).await
+    }
+
     async fn jobs(&self) -> Result<Vec<JobView>, ReadError> {
         let asked = self.last.update_time();
         if let Some(jobs) = self.listing(asked).await? {
@@ -104,7 +114,7 @@ impl RestScheduler {
         let listing = if answer.status == StatusCode::NOT_MODIFIED {
             Listing::Unchanged
         } else {
-            listing::parse(&self.body(Ok(answer)).await?, &self.settings.user)?
+            listing::parse(&self.body(Ok(answer)).await?, &self.settings.user, self.uid().await)?
         };
         Ok(self.last.take_in(listing, asked))
     }
@@ -135,7 +145,8 @@ impl Scheduler for RestScheduler {
             }
             Err(CallError::NotSent(stderr) | CallError::Lost(stderr)) => return Err(SubmitError::Unreachable { stderr }),
         };
-        let body = job::body(job, &self.settings.user, &self.settings.pass_env, version)
+        let ourselves = self.uid().await == Some(rustix::process::getuid().as_raw());
+        let body = job::body(job, &self.settings, ourselves, version)
             .map_err(|unsupported| SubmitError::Rejected { stderr: unsupported.0 })?;
         let called = self.http.post(&format!("/slurm/{version}/job/submit"), &body).await;
         if called.as_ref().is_ok_and(Answer::unknown_path) {

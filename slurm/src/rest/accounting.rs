@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::answer::{read, unreadable};
+use super::answer::{nothing_found, read, unreadable};
 use super::http::{Answer, CallError};
 use super::json::{Number, Words, present, text};
 use super::listing::Exit;
@@ -17,12 +17,12 @@ use crate::{ExitStatus, JobState, JobView};
 pub(super) fn path(version: Version, name: &str, days: u32) -> String {
     let since = Timestamp::now() - SignedDuration::from_hours(24 * i64::from(days));
     // The name has been checked: it needs no escapes.
-    format!("/slurmdb/{version}/jobs?job_name={name}&skip_steps=true&start_time={}", since.strftime("%Y-%m-%dT%H:%M:%S"))
+    format!("/slurmdb/{version}/jobs?job_name={name}&skip_steps=true&start_time={}", since.strftime("%Y-%m-%d"))
 }
 
 pub(super) fn found(called: Result<Answer, CallError>, version: Version, user: &str) -> Result<Vec<JobView>, ReadError> {
     if let Ok(answer) = &called
-        && (answer.unknown_path() || no_accounting(&answer.body))
+        && (answer.unknown_path() || no_accounting(&answer.body) || nothing_found(&answer.body))
     {
         return Ok(Vec::new());
     }

@@ -159,9 +159,13 @@ pub(super) fn cancelled(id: &str, called: Result<Answer, CallError>) -> Result<(
         None if read.problems.errors.is_empty() && answer.status.is_success() => return Ok(()),
         None => (read.problems.number(), read.problems.words()),
     };
+    // v0.0.36 has words only.
+    let says = |texts: &[&str]| number.is_none() && texts.iter().any(|text| stderr.contains(text));
     match number {
         Some(number) if OVER.contains(&number) => Ok(()),
+        _ if says(&["Invalid job id specified", "already completing or completed", "Job has already finished"]) => Ok(()),
         Some(number) if PERMISSION.contains(&number) => Err(CancelError::Denied { id, stderr }),
+        _ if says(&["Access/permission denied", "Invalid user id"]) => Err(CancelError::Denied { id, stderr }),
         // 26.05 says 1, `Operation not permitted`, with HTTP 403, when the controller is away.
         _ => Err(CancelError::Unreachable { id, stderr }),
     }
@@ -178,6 +182,11 @@ pub(super) fn read(called: Result<Answer, CallError>) -> Result<Vec<u8>, ReadErr
         return Ok(answer.body);
     }
     Err(ReadError::Unreachable { program: PROGRAM, stderr: problems.words() })
+}
+
+/// Up to v0.0.38 accounting calls an empty answer an error, number 9003.
+pub(super) fn nothing_found(body: &[u8]) -> bool {
+    serde_json::from_slice::<Problems>(body).is_ok_and(|problems| problems.number() == Some(9003))
 }
 
 pub(super) fn read_error(error: CallError) -> ReadError {

@@ -8,6 +8,7 @@ use super::json::{Number, Words, present, text};
 use super::version::Version;
 use crate::cluster::{ClusterView, Limits, Node, Partition};
 use crate::gres::of_node;
+use crate::node_list::expand_node_list;
 use crate::scheduler::ReadError;
 
 pub(super) async fn view(slurm: &RestScheduler) -> Result<ClusterView, ReadError> {
@@ -30,12 +31,18 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ReadError> {
 }
 
 fn joined(nodes: Nodes, partitions: Partitions) -> ClusterView {
-    let members = |partition: &str| {
-        let ours = nodes.nodes.iter().filter(|node| node.partitions.0.iter().any(|name| name == partition));
-        ours.map(|node| node.name.clone()).collect::<Vec<_>>()
+    let members = |partition: &PartitionRecord| {
+        let ours = nodes.nodes.iter().filter(|node| node.partitions.0.contains(&partition.name));
+        let ours: Vec<String> = ours.map(|node| node.name.clone()).collect();
+        // Nodes of v0.0.36 do not say where they belong.
+        if ours.is_empty() {
+            partition.nodes.as_str().and_then(|list| expand_node_list(list).ok()).unwrap_or_default()
+        } else {
+            ours
+        }
     };
     let partitions = partitions.partitions.into_iter().map(|partition| {
-        let nodes = members(&partition.name);
+        let nodes = members(&partition);
         partition.read(nodes)
     });
     let partitions = partitions.collect();
@@ -127,8 +134,14 @@ struct PartitionRecord {
     name: String,
     #[serde(default)]
     flags: Words,
+    /// A node list up to v0.0.38.
+    #[serde(default)]
+    nodes: serde_json::Value,
     #[serde(default)]
     state: Words,
+    /// The state of v0.0.36, whose name is a mistake: bit 0 takes jobs, bit 1 starts them.
+    #[serde(default)]
+    nodes_online: Number,
     #[serde(default)]
     max_time_limit: Number,
     #[serde(default)]
@@ -156,14 +169,22 @@ struct Times {
 impl PartitionRecord {
     fn read(self, nodes: Vec<String>) -> Partition {
         let state = self.partition.map_or(self.state, |partition| partition.state);
+        let state = match self.nodes_online.0 {
+            Some(0) => "INACTIVE".to_owned(),
+            Some(1) => "DOWN".to_owned(),
+            Some(2) => "DRAIN".to_owned(),
+            Some(3) => "UP".to_owned(),
+            _ => state.0.join("+"),
+        };
         let max = self.maximums.map_or(self.max_time_limit, |times| times.time);
         let default = self.defaults.map_or(self.default_time_limit, |times| times.time);
         Partition {
             name: self.name,
             default: self.flags.0.iter().any(|flag| flag.eq_ignore_ascii_case("default")),
-            state: state.0.join("+"),
+            state,
             max_time_minutes: max.small(),
-            default_time_minutes: default.small(),
+            // v0.0.36 has 0 for all.
+            default_time_minutes: default.small().filter(|minutes| *minutes > 0),
             nodes,
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::settings::RestSettings;
 use super::version::Version;
 use crate::JobScript;
 use crate::environment::inherited;
@@ -18,8 +19,9 @@ use crate::environment::inherited;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unsupported(pub(super) String);
 
-pub(super) fn body(job: &JobScript, user: &str, further: &[String], version: Version) -> Result<Value, Unsupported> {
-    let environment = environment(job, user, further);
+/// `ourselves`: the job's user is the account that we run as.
+pub(super) fn body(job: &JobScript, settings: &RestSettings, ourselves: bool, version: Version) -> Result<Value, Unsupported> {
+    let environment = environment(job, settings, ourselves);
     let fields = match version.describes_by_options() {
         true => options::fields(job, environment, version)?,
         false => described::fields(job, environment, version)?,
@@ -28,17 +30,16 @@ pub(super) fn body(job: &JobScript, user: &str, further: &[String], version: Ver
 }
 
 /// The environment that sbatch would give the job. Names and homes of another account than ours are not passed on.
-fn environment(job: &JobScript, user: &str, further: &[String]) -> BTreeMap<String, String> {
-    let mut environment: BTreeMap<String, String> = inherited(further)
+fn environment(job: &JobScript, settings: &RestSettings, ourselves: bool) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = inherited(&settings.pass_env)
         .filter_map(|(name, value)| value.into_string().ok().map(|value| (name.to_owned(), value)))
         .collect();
-    let ours = environment.get("USER").or(environment.get("LOGNAME")).cloned().or_else(our_name);
-    if ours.is_none_or(|ours| ours != user) {
+    if !ourselves {
         environment.remove("HOME");
         environment.remove("SHELL");
     }
     for name in ["USER", "LOGNAME"] {
-        environment.insert(name.to_owned(), user.to_owned());
+        environment.insert(name.to_owned(), settings.user.clone());
     }
     // slurmrestd refuses an empty environment.
     environment.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
@@ -47,14 +48,6 @@ fn environment(job: &JobScript, user: &str, further: &[String]) -> BTreeMap<Stri
         environment.insert("SLURM_CPUS_PER_TASK".to_owned(), cpus.to_string());
     }
     environment
-}
-
-/// Of a local account; a service may run without `USER`.
-fn our_name() -> Option<String> {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
-    let mut accounts = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    accounts.find(|fields| fields.get(2) == Some(&uid.as_str())).map(|fields| fields[0].to_owned())
 }
 
 /// `option` is as sbatch calls it.

@@ -82,7 +82,7 @@ pub(super) struct Job {
     #[serde(default, deserialize_with = "text")]
     user_name: String,
     #[serde(default)]
-    user_id: Option<serde_json::Value>,
+    user_id: Number,
 }
 
 /// A raw wait status (up to v0.0.38), or a record of exit code and signal.
@@ -127,16 +127,23 @@ impl Exit {
     }
 }
 
-/// Reads a whole answer; only jobs of `user` (a name, or a number where names are unknown) are kept.
-pub(super) fn parse(body: &[u8], user: &str) -> Result<Listing, ReadError> {
+/// Reads a whole answer and keeps the jobs of `user`. v0.0.36 names no users, so that the number is needed.
+pub(super) fn parse(body: &[u8], user: &str, uid: Option<u32>) -> Result<Listing, ReadError> {
     let answer: Answer = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
     let as_of = answer.last_update.and_then(|time| time.0);
     // With v0.0.40 and later, "no change" is HTTP 200, an empty list and the time 0.
     if answer.jobs.is_empty() && as_of == Some(0) {
         return Ok(Listing::Unchanged);
     }
-    let ours = |job: &Job| job.user_name == user || job.user_id.as_ref().is_some_and(|id| id.to_string() == user);
-    let jobs = answer.jobs.into_iter().filter(ours).map(|job| restore(job.into())).collect();
+    let ours = |job: &Job| match job.user_name.as_str() {
+        "" => uid.is_some() && job.user_id.small() == uid,
+        name => name == user,
+    };
+    if uid.is_none() && !answer.jobs.is_empty() && answer.jobs.iter().all(|job| job.user_name.is_empty()) {
+        let detail = format!("this version names no users, and {user} is no account of this machine");
+        return Err(ReadError::Unreadable { program: "slurmrestd", detail });
+    }
+    let jobs = answer.jobs.into_iter().filter(ours).map(|job| restore(Job { user_name: user.to_owned(), ..job }.into())).collect();
     Ok(Listing::Jobs { as_of: as_of.filter(|time| *time > 0), jobs })
 }
 

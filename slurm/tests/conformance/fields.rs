@@ -74,7 +74,14 @@ fn variants() -> [(&'static str, JobOptions); 4] {
                 nodes: Some(2),
                 exclusive: true,
                 dependency: some("singleton"),
-                extra_args: extra(&["--hold", "--ntasks=2", "--ntasks-per-node=1", "--mem-per-cpu=64M", "--time-min=3", "--time-min=4"]),
+                extra_args: extra(&[
+                    "--hold",
+                    "--ntasks=2",
+                    "--ntasks-per-node=1",
+                    "--mem-per-cpu=64M",
+                    "--time-min=3",
+                    "--time-min=4",
+                ]),
                 ..JobOptions::default()
             },
         ),

@@ -77,7 +77,10 @@ pub(crate) async fn jobs_of_others_are_not_ours(cluster: &Cluster, subject: &Sub
     }
     let other = if subject.user == "root" { "nobody" } else { "root" };
     let name = subject.job_name("foreign");
-    cluster.slurm("sbatch", &[&format!("--uid={other}"), "--hold", "--output=/dev/null", &format!("--job-name={name}"), "--wrap=true"]);
+    cluster.slurm(
+        "sbatch",
+        &[&format!("--uid={other}"), "--hold", "--output=/dev/null", &format!("--job-name={name}"), "--wrap=true"],
+    );
     let all = cluster.slurm("squeue", &["-h", "-o", "%j %u", &format!("--name={name}")]);
     assert_eq!(all.trim(), format!("{name} {other}"), "it is there");
     assert_eq!(subject.slurm.list(&name).await.expect("an answer"), []);
@@ -88,7 +91,9 @@ pub(crate) async fn the_cluster_is_seen(subject: &Subject) {
     let view = subject.slurm.cluster().await.expect("an answer");
     let main = view.default_partition().expect("a default partition");
     assert_eq!((main.name.as_str(), main.up(), main.max_time_minutes), ("main", true, Some(24 * 60)));
-    assert_eq!((main.default_time_minutes, main.nodes.as_slice()), (Some(10), &["node1", "node2", "node3"].map(str::to_owned)[..]));
+    // v0.0.36 does not tell the default.
+    assert!(main.default_time_minutes.is_none_or(|minutes| minutes == 10), "{main:?}");
+    assert_eq!(main.nodes, ["node1", "node2", "node3"]);
     let node = view.nodes.iter().find(|node| node.name == "node1").expect("node1");
     assert_eq!((node.cpus, node.memory_mb, node.usable()), (16, 16_384, true));
     let [gpus] = &node.gres[..] else { panic!("{node:?}") };
