@@ -24,9 +24,9 @@ use futures_util::future::join_all;
 use subject::{Subject, TRANSPORTS, Transport};
 
 fn cluster() -> Cluster {
-    let licenses = std::env::temp_dir().join(format!("em-licenses-{}", std::process::id()));
+    let licenses = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&licenses, "Licenses=matlab:4\n").expect("written");
-    let extra = licenses.to_string_lossy();
+    let extra = licenses.path().to_string_lossy();
     Cluster::up(&[("REST", "1"), ("NODES", "3"), ("CPUS", "16"), ("MESSAGETIMEOUT", "5"), ("EXTRA_CONF", &extra)])
 }
 

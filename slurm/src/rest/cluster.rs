@@ -1,4 +1,5 @@
-//! The cluster as slurmrestd shows it: `GET /nodes`, `GET /partitions` and, since v0.0.45, `GET /conf`.
+//! The cluster as slurmrestd shows it: `GET /nodes`, `GET /partitions` and, since v0.0.45, `GET /conf`. v0.0.39 to v0.0.44 do not tell
+//! which partition is the default one, v0.0.39 no states of partitions, and before v0.0.45 there are no limits.
 
 use serde::Deserialize;
 

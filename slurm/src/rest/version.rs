@@ -51,6 +51,16 @@ impl Version {
         if self.0 >= 40 { "gres/" } else { "gres:" }
     }
 
+    /// What stands before a count in `tres_per_task`: `gres/gpu:2` became `gres/gpu=2` with 24.05.
+    pub(super) fn before_count(self) -> char {
+        if self.0 >= 41 { '=' } else { ':' }
+    }
+
+    /// Since 23.11 sbatch binds a task's GPUs to it by the job's record.
+    pub(super) fn binds_gpus_by_record(self) -> bool {
+        self.0 >= 40
+    }
+
     /// Accounting of v0.0.36 to v0.0.38 gives the exit code 0 for every script that ended by itself.
     pub(super) fn accounts_exit_codes(self) -> bool {
         self.0 >= 39

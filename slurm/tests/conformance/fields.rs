@@ -7,8 +7,9 @@ use em_slurm::{JobOptions, SubmitError};
 use crate::cluster::Cluster;
 use crate::subject::Subject;
 
-/// Fields of `scontrol show job` that differ between two jobs, two users, or a script from a file and one from a request.
-const OWN: [&str; 14] = [
+/// Fields of `scontrol show job` that differ between two jobs, two users, or a script from a file and one from a request. `OOMKillStep`:
+/// slurmrestd says 0 where sbatch says nothing, which is 0.
+const OWN: [&str; 15] = [
     "JobId",
     "JobName",
     "Comment",
@@ -23,14 +24,26 @@ const OWN: [&str; 14] = [
     "AllocNode:Sid",
     "Command",
     "SubmitLine",
+    "OOMKillStep",
 ];
 
 fn record(cluster: &Cluster, id: &str) -> BTreeMap<String, String> {
     let text = cluster.slurm("scontrol", &["-o", "show", "job", id]);
-    let words = text.split_ascii_whitespace().filter_map(|word| word.split_once('='));
-    let fields = words.filter(|(name, _)| !OWN.contains(name));
-    // Paths hold the job's id and its subject's name.
-    fields.map(|(name, value)| (name.to_owned(), value.replace(&format!("slurm_{id}"), "slurm_ID"))).collect()
+    // sbatch's options look like fields.
+    let (before, after) = text.split_once(" SubmitLine=").map_or((text.as_str(), ""), |(before, line)| {
+        (before, line.split_once(" WorkDir=").map_or("", |(submit_line, _)| &line[submit_line.len()..]))
+    });
+    let words = before.split_ascii_whitespace().chain(after.split_ascii_whitespace()).filter_map(|word| word.split_once('='));
+    // Jobs that are held are not eligible yet; the time of one that begins later is what it asked for.
+    let begins = text.contains("Reason=BeginTime");
+    let fields = words.filter(|(name, _)| !OWN.contains(name) || (begins && *name == "EligibleTime"));
+    // Paths hold the job's id. sbatch says the CPUs of a task twice (26.05).
+    let fields = fields.map(|(name, value)| {
+        let value = value.replace(&format!("slurm_{id}"), "slurm_ID");
+        let tasks = |value: &str| value.split(',').filter(|tres| !tres.starts_with("cpu")).collect::<Vec<_>>().join(",");
+        (name.to_owned(), if name == "TresPerTask" { tasks(&value) } else { value })
+    });
+    fields.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 fn some(text: &str) -> Option<String> {
@@ -41,7 +54,7 @@ fn extra(args: &[&str]) -> Vec<String> {
     args.iter().map(|arg| (*arg).to_owned()).collect()
 }
 
-/// All are held.
+/// None of them starts.
 fn variants() -> [(&'static str, JobOptions); 4] {
     [
         (
@@ -89,10 +102,8 @@ fn variants() -> [(&'static str, JobOptions); 4] {
             "later",
             JobOptions {
                 gpus_per_node: some("1"),
-                gres: some("gpu:1"),
                 begin: some("2031-01-02T03:04:05"),
-                reservation: some("later"),
-                extra_args: extra(&["--hold", "--wckey=key", "--deadline=2031-02-03T04:05:06", "--tmp=1G", "--mincpus=2"]),
+                extra_args: extra(&["--wckey=key", "--deadline=2031-02-03T04:05:06", "--mincpus=2"]),
                 ..JobOptions::default()
             },
         ),
@@ -100,6 +111,7 @@ fn variants() -> [(&'static str, JobOptions); 4] {
             "tasks",
             JobOptions {
                 cpus_per_task: Some(1),
+                reservation: some("later"),
                 extra_args: extra(&["--hold", "--ntasks=2", "--gpus-per-task=1", "--mem-per-gpu=100M", "--threads-per-core=1"]),
                 ..JobOptions::default()
             },
@@ -110,8 +122,9 @@ fn variants() -> [(&'static str, JobOptions); 4] {
 /// What the jobs ask for must be there to be had.
 pub(crate) fn prepare(cluster: &Cluster) {
     cluster.slurm("scontrol", &["update", "NodeName=node1", "AvailableFeatures=fast", "ActiveFeatures=fast"]);
-    let reservation = ["create", "reservation", "ReservationName=later", "StartTime=2031-01-01", "Duration=7-0", "Nodes=node1"];
-    cluster.slurm("scontrol", &[&reservation[..], &["Users=root,nobody"]].concat());
+    let reservation = ["create", "reservation", "ReservationName=later", "StartTime=now+1day", "Duration=60", "Nodes=node1"];
+    let said = cluster.slurm("scontrol", &[&reservation[..], &["Users=-daemon"]].concat());
+    assert!(said.contains("later"), "{said}");
 }
 
 pub(crate) async fn every_option_arrives(cluster: &Cluster, cli: &Subject, subject: &Subject) {

@@ -138,6 +138,13 @@ impl Fields {
                 self.add(key, json!(time));
             }
             Form::Gpus => self.tres(key, units::gpus(value, version.tres())),
+            Form::GpusPerTask => {
+                let sum = units::gpu_sum(value).ok_or_else(|| unreadable("number of GPUs"))?;
+                self.tres(key, units::counted_gpus(value, version.tres(), version.before_count()));
+                if version.binds_gpus_by_record() {
+                    self.add("tres_bind", json!(format!("gres/gpu:per_task:{sum}")));
+                }
+            }
             Form::GpuMegabytes => {
                 let megabytes = units::megabytes(value).ok_or_else(|| unreadable("memory size such as 32G"))?;
                 self.tres(key, units::gpus(&megabytes.to_string(), version.tres()));

@@ -22,6 +22,8 @@ pub(super) enum Form {
     Time,
     /// `2` or `a100:2`, as TRES.
     Gpus,
+    /// The same a task, with the binding that sbatch adds.
+    GpusPerTask,
     GpuMegabytes,
 }
 
@@ -66,7 +68,7 @@ pub(super) const EXTRAS: [Extra; 41] = [
     extra("mem-per-cpu", "memory_per_cpu", "memory_per_cpu", Form::Megabytes),
     extra("mem-per-gpu", "memory_per_gpu", "memory_per_tres", Form::GpuMegabytes),
     extra("tmp", "temporary_disk_per_node", "temporary_disk_per_node", Form::Disk),
-    extra("gpus-per-task", "gpus_per_task", "tres_per_task", Form::Gpus),
+    extra("gpus-per-task", "gpus_per_task", "tres_per_task", Form::GpusPerTask),
     extra("gpus-per-socket", "gpus_per_socket", "tres_per_socket", Form::Gpus),
     extra("cpus-per-gpu", "cpus_per_gpu", "cpus_per_tres", Form::Gpus),
     option_only("gpu-bind", "gpu_binding", 36),

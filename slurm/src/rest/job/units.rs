@@ -110,6 +110,20 @@ pub(super) fn gpus(text: &str, prefix: &str) -> String {
     text.split(',').map(|gpus| format!("{prefix}gpu:{gpus}")).collect::<Vec<_>>().join(",")
 }
 
+/// The same with another sign before the counts.
+pub(super) fn counted_gpus(text: &str, prefix: &str, sign: char) -> String {
+    let one = |gpus: &str| match gpus.rsplit_once(':') {
+        Some((model, count)) => format!("{prefix}gpu:{model}{sign}{count}"),
+        None => format!("{prefix}gpu{sign}{gpus}"),
+    };
+    text.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
+/// All GPUs of `a100:1,v100:1`, of whatever type.
+pub(super) fn gpu_sum(text: &str) -> Option<u64> {
+    text.split(',').map(|gpus| gpus.rsplit(':').next().unwrap_or(gpus).parse::<u64>().ok()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +143,8 @@ mod tests {
         assert_eq!(mail_types("END,FOO"), None);
         assert_eq!(gres("gpu:2,shard:1", "gres/"), "gres/gpu:2,gres/shard:1");
         assert_eq!(gpus("a100:1,v100:1", "gres:"), "gres:gpu:a100:1,gres:gpu:v100:1");
+        assert_eq!(counted_gpus("a100:1,2", "gres/", '='), "gres/gpu:a100=1,gres/gpu=2");
+        assert_eq!((gpu_sum("a100:1,2"), gpu_sum("a100")), (Some(3), None));
     }
 
     #[test]
