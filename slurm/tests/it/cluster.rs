@@ -98,8 +98,12 @@ impl Cluster {
     }
 
     pub(crate) async fn end_controller(&self) {
+        self.end_controller_by(Signal::TERM).await;
+    }
+
+    pub(crate) async fn end_controller_by(&self, signal: Signal) {
         let pid = self.controller();
-        self.signal_controller(Signal::TERM);
+        self.signal_controller(signal);
         // Process 1 of a container may leave it as a zombie.
         let zombie =
             || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).is_ok_and(|stat| stat.contains(") Z "));
