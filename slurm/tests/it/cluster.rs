@@ -61,8 +61,8 @@ impl Cluster {
     }
 
     fn output(&self, program: &str, args: &[&str]) -> Output {
-        let path = bin_dir().map_or_else(|| program.into(), |dir| dir.join(program));
-        Command::new(path).args(args).env("SLURM_CONF", self.conf()).output().expect(program)
+        let file = bin_dir().map_or_else(|| program.into(), |dir| dir.join(program));
+        Command::new(file).args(args).env("SLURM_CONF", self.conf()).env("PATH", path()).output().expect(program)
     }
 
     pub(crate) fn write(&self, script: &JobScript) {
@@ -111,9 +111,8 @@ impl Cluster {
     }
 
     pub(crate) fn start_controller(&self) {
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
         let program = prefix().map_or_else(|| "slurmctld".into(), |prefix| prefix.join("sbin/slurmctld"));
-        let status = Command::new(program).env("SLURM_CONF", self.conf()).env("PATH", path).status();
+        let status = Command::new(program).env("SLURM_CONF", self.conf()).env("PATH", path()).status();
         assert!(status.expect("slurmctld runs").success());
     }
 }
@@ -131,6 +130,12 @@ pub(crate) fn prefix() -> Option<PathBuf> {
 
 fn bin_dir() -> Option<PathBuf> {
     prefix().map(|prefix| prefix.join("bin"))
+}
+
+/// Jobs find srun by it too, which must be of the controller's version.
+fn path() -> String {
+    let own = std::env::var("PATH").unwrap_or_default();
+    bin_dir().map_or_else(String::new, |dir| format!("{}:", dir.display())) + &own + ":/usr/sbin:/sbin"
 }
 
 pub(crate) fn agent(code: &str) -> Vec<String> {

@@ -32,7 +32,12 @@ async fn with_cgroups_too_much_memory_is_out_of_memory_whatever_the_script_says(
     let view = stage.ended("oom").await;
     assert_eq!((&view.state, view.exit, view.reason.as_deref()), (&JobState::OutOfMemory, status(0, 125), Some("OutOfMemory")));
     let view = stage.ended("oom-in-step").await;
-    assert_eq!((&view.state, view.exit, view.derived_exit), (&JobState::Completed, status(0, 0), status(0, 125)), "{view:?}");
+    assert_eq!(
+        (&view.state, view.exit, view.derived_exit),
+        (&JobState::Completed, status(0, 0), status(0, 125)),
+        "{:?}",
+        stage.shown("oom-in-step")
+    );
 }
 
 /// Root, and a memory controller in which folders can be made.

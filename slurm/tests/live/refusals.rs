@@ -5,8 +5,11 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use em_slurm::{CancelError, CliScheduler, CliSettings, JobScript, Scheduler, SubmitError};
 
-use crate::cluster::{agent, job, prefix};
+use crate::cluster::{agent, job, prefix, wait_for};
 use crate::stage::Stage;
+
+/// A user of every system beside root. (26.05 knows no user `nobody`, uid 65534.)
+const OTHER: &str = "daemon";
 
 const OK: &str = "#!/bin/bash\nsleep 300\n";
 
@@ -64,11 +67,12 @@ async fn refusals_limits_and_denials_are_told_apart() {
         let (answer, _) = submit(&format!("no-script-{at}"), text).await;
         assert!(matches!(&answer, Err(SubmitError::Rejected { stderr }) if stderr.contains(says)), "{says}: {answer:?}");
     }
-    // A job that does not exist is a dependency that Slurm takes.
+    // A job that does not exist is a dependency that 22.05 takes, and 26.05 does not.
     let (answer, _) = submit("depends", "#!/bin/bash\n#SBATCH -d afterok:99999\n").await;
-    let depends = answer.expect("accepted").id;
-    stage.slurm.cancel(&depends).await.expect("cancelled");
-    stage.slurm.cancel(&depends).await.expect("cancelled twice");
+    assert!(matches!(answer, Ok(_) | Err(SubmitError::Rejected { .. })), "{answer:?}");
+    let held = submit("held", "#!/bin/bash\n#SBATCH --hold\n").await.0.expect("accepted").id;
+    stage.slurm.cancel(&held).await.expect("cancelled");
+    stage.slurm.cancel(&held).await.expect("cancelled twice");
     stage.slurm.cancel("99999").await.expect("unknown");
 
     // The folder must be there for sbatch to start in.
@@ -84,38 +88,43 @@ async fn limits_of_another_account(stage: &Stage) {
         return;
     }
     for args in [
-        &["-i", "add", "user", "nobody", "Account=research"] as &[&str],
-        &["-i", "modify", "user", "nobody", "set", "MaxSubmitJobs=1"],
+        &["-i", "add", "user", OTHER, "Account=research", "DefaultAccount=research"] as &[&str],
+        &["-i", "modify", "user", OTHER, "set", "MaxSubmitJobs=1"],
     ] {
         stage.cluster.slurm("sacctmgr", args);
     }
-    let nobody = as_nobody(stage);
+    // slurmdbd tells the controller a moment later.
+    let limits = || stage.cluster.slurm("scontrol", &["show", "assoc_mgr", "users=daemon", "flags=assoc"]);
+    wait_for("the limit", || limits().contains("MaxSubmitJobs=1(")).await;
+    let other = as_other(stage);
+    let output = std::process::Command::new("id").args(["-u", OTHER]).output().expect("id runs");
+    let uid = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a user id");
     let script = |name: &str| {
         let script = job(&stage.cluster, name, agent("true"));
         std::fs::create_dir_all(&script.job_dir).expect("a folder");
         std::fs::write(script.job_dir.join("job.sh"), "#!/bin/bash\n#SBATCH --hold\n").expect("written");
-        chown(&script.job_dir, Some(65534), None).expect("chown");
+        chown(&script.job_dir, Some(uid), None).expect("chown");
         script
     };
-    let first = nobody.submit(&script("limited-1")).await.expect("the first is within the limit");
-    let second = nobody.submit(&script("limited-2")).await;
+    let first = other.submit(&script("limited-1")).await.expect("the first is within the limit");
+    let second = other.submit(&script("limited-2")).await;
     assert!(matches!(&second, Err(SubmitError::Limited { stderr }) if stderr.contains("AssocMaxSubmitJobLimit")), "{second:?}");
 
     let foreign = stage.sbatch("foreign", &["--hold"], OK);
-    let denied = nobody.cancel(&foreign).await;
+    let denied = other.cancel(&foreign).await;
     assert!(matches!(&denied, Err(CancelError::Denied { .. })), "{denied:?}");
-    nobody.cancel(&first.id).await.expect("one's own");
+    other.cancel(&first.id).await.expect("one's own");
 }
 
 /// The same commands, run by somebody else.
-fn as_nobody(stage: &Stage) -> CliScheduler {
-    let folder = stage.cluster.dir().join("as-nobody");
+fn as_other(stage: &Stage) -> CliScheduler {
+    let folder = stage.cluster.dir().join("as-other");
     std::fs::create_dir(&folder).expect("a folder");
     std::fs::set_permissions(stage.cluster.dir(), Permissions::from_mode(0o755)).expect("chmod");
     let bin = prefix().map(|prefix| format!("{}/bin/", prefix.display())).unwrap_or_default();
     for program in ["sbatch", "squeue", "scancel", "sacct"] {
         let file = folder.join(program);
-        let line = format!("#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {bin}{program} \"$@\"\n");
+        let line = format!("#!/bin/sh\nexec setpriv --reuid={OTHER} --regid={OTHER} --clear-groups {bin}{program} \"$@\"\n");
         std::fs::write(&file, line).expect("written");
         std::fs::set_permissions(&file, Permissions::from_mode(0o755)).expect("chmod");
     }
