@@ -18,8 +18,10 @@ pub(super) async fn find(name: &str, settings: &CliSettings) -> Result<Vec<JobVi
         .args(["-n", "-P", "-X", "-o", FORMAT])
         .arg(format!("--name={name}"))
         .arg(format!("--user={user}"))
-        // Without -S only today's jobs are looked at.
+        // Without -S only today's jobs are looked at; without -E not those that were cancelled before their `--begin`. (Those
+        // cancelled while they were held, or waited for a dependency, were never eligible: sacct shows them by id alone.)
         .arg(format!("--starttime=now-{}days", settings.accounting_days))
+        .arg("--endtime=now+365days")
         .env("SLURM_TIME_FORMAT", time::EPOCH);
     let output = match call.run(settings).await {
         Ok(output) => output,

@@ -73,8 +73,8 @@ impl Cluster {
     }
 
     fn output(&self, program: &str, args: &[&str]) -> Output {
-        let path = bin_dir().map_or_else(|| program.into(), |dir| dir.join(program));
-        Command::new(path).args(args).env("SLURM_CONF", self.conf()).output().expect(program)
+        let file = bin_dir().map_or_else(|| program.into(), |dir| dir.join(program));
+        Command::new(file).args(args).env("SLURM_CONF", self.conf()).env("PATH", path()).output().expect(program)
     }
 
     pub(crate) fn write(&self, script: &JobScript) {
@@ -110,8 +110,12 @@ impl Cluster {
     }
 
     pub(crate) async fn end_controller(&self) {
+        self.end_controller_by(Signal::TERM).await;
+    }
+
+    pub(crate) async fn end_controller_by(&self, signal: Signal) {
         let pid = self.controller();
-        self.signal_controller(Signal::TERM);
+        self.signal_controller(signal);
         // Process 1 of a container may leave it as a zombie.
         let zombie =
             || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).is_ok_and(|stat| stat.contains(") Z "));
@@ -119,9 +123,8 @@ impl Cluster {
     }
 
     pub(crate) fn start_controller(&self) {
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
         let program = prefix().map_or_else(|| "slurmctld".into(), |prefix| prefix.join("sbin/slurmctld"));
-        let status = Command::new(program).env("SLURM_CONF", self.conf()).env("PATH", path).status();
+        let status = Command::new(program).env("SLURM_CONF", self.conf()).env("PATH", path()).status();
         assert!(status.expect("slurmctld runs").success());
     }
 }
@@ -139,6 +142,12 @@ pub(crate) fn prefix() -> Option<PathBuf> {
 
 pub(crate) fn bin_dir() -> Option<PathBuf> {
     prefix().map(|prefix| prefix.join("bin"))
+}
+
+/// Jobs find srun by it too, which must be of the controller's version.
+fn path() -> String {
+    let own = std::env::var("PATH").unwrap_or_default();
+    bin_dir().map_or_else(String::new, |dir| format!("{}:", dir.display())) + &own + ":/usr/sbin:/sbin"
 }
 
 pub(crate) fn agent(code: &str) -> Vec<String> {
