@@ -3,6 +3,7 @@
 
 mod accounting;
 mod answer;
+mod cluster;
 mod command;
 mod listing;
 mod time;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-use crate::{JobScript, JobView, SCRIPT_FILE};
+use crate::{ClusterView, JobScript, JobView, SCRIPT_FILE, second_key};
+pub(crate) use answer::findable;
 use command::{Call, RunError};
 
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub struct CliSettings {
     pub bin_dir: Option<PathBuf>,
     /// Configuration file of the cluster; absent: `SLURM_CONF` of our own environment, else the site's.
     pub slurm_conf: Option<PathBuf>,
-    /// Variables passed on to the commands, and so to the jobs, beside the short list of `command.rs`.
+    /// Variables passed on to the commands, and so to the jobs, beside the short list of `environment.rs`.
     pub pass_env: Vec<String>,
     /// How far back a name is looked up in accounting.
     pub accounting_days: u32,
@@ -46,6 +48,7 @@ impl CliScheduler {
         Self { settings }
     }
 
+    /// Never by `--name`: the controller sends all jobs anyway, and a site may have rewritten the name.
     async fn squeue(&self) -> Result<Vec<JobView>, ReadError> {
         let user = rustix::process::getuid().as_raw();
         let call = Call::new("squeue")
@@ -56,7 +59,7 @@ impl CliScheduler {
         if !output.success() {
             return Err(ReadError::Unreachable { program: "squeue", stderr: output.words() });
         }
-        listing::parse(&output.stdout)
+        Ok(listing::parse(&output.stdout)?.into_iter().map(second_key::restore).collect())
     }
 }
 
@@ -67,11 +70,11 @@ impl Scheduler for CliScheduler {
     }
 
     async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
-        answer::findable(&job.name)?;
+        findable(&job.name)?;
         let call = Call::new("sbatch")
             .arg("--parsable")
             .arg(format!("--job-name={}", job.name))
-            .arg(format!("--comment={}", job.comment))
+            .arg(format!("--comment={}", second_key::stamp(&job.comment, &job.name)))
             .arg(SCRIPT_FILE)
             .cwd(&job.job_dir);
         answer::submitted(call.run(&self.settings).await)
@@ -84,12 +87,16 @@ impl Scheduler for CliScheduler {
     }
 
     async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError> {
-        accounting::find(names, &self.settings).await
+        Ok(accounting::find(names, &self.settings).await?.into_iter().map(second_key::restore).collect())
     }
 
     async fn cancel(&self, id: &str) -> Result<(), CancelError> {
         let call = Call::new("scancel").arg("--").arg(id.to_owned());
         answer::cancelled(id, call.run(&self.settings).await)
+    }
+
+    async fn cluster(&self) -> Result<ClusterView, ReadError> {
+        cluster::read(&self.settings).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The cluster as a user sees it: partitions, nodes and what they have, and the limits that a submission can meet.
 
+use std::collections::HashSet;
+
 /// One look at the cluster. What could not be learned is absent, never zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterView {
@@ -67,4 +69,53 @@ pub struct Limits {
     pub message_timeout_seconds: Option<u32>,
     /// Least `MaxSubmitJobs` of our associations; absent without accounting or without such a limit.
     pub max_submit_jobs: Option<u32>,
+    /// Whether the cluster keeps accounting (`AccountingStorageType`).
+    pub accounting: Option<bool>,
+}
+
+impl ClusterView {
+    pub fn partition(&self, name: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.name == name)
+    }
+
+    /// Where jobs go that name none.
+    pub fn default_partition(&self) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.default)
+    }
+
+    pub fn nodes_of<'a>(&'a self, partition: &'a Partition) -> impl Iterator<Item = &'a Node> {
+        let names: HashSet<&str> = partition.nodes.iter().map(String::as_str).collect();
+        self.nodes.iter().filter(move |node| names.contains(node.name.as_str()))
+    }
+}
+
+impl Partition {
+    /// Whether it takes jobs and starts them; `DOWN` takes and does not start them (slurm.conf(5), `State`). Not told: counts as up.
+    pub fn up(&self) -> bool {
+        matches!(self.state.as_str(), "UP" | "")
+    }
+}
+
+impl Node {
+    /// Whether jobs can start there, as far as its state tells. Words that we do not know count as usable.
+    pub fn usable(&self) -> bool {
+        let out = [
+            "DOWN",
+            "DRAIN",
+            "DRAINED",
+            "DRAINING",
+            "FAIL",
+            "FAILING",
+            "ERROR",
+            "UNKNOWN",
+            "FUTURE",
+            "MAINT",
+            "NOT_RESPONDING",
+            "INVAL",
+            "INVALID_REG",
+        ];
+        // `*`: does not respond.
+        !self.state.contains('*')
+            && !self.state.split('+').any(|word| out.contains(&word.trim_end_matches(|sign: char| !sign.is_ascii_alphanumeric())))
+    }
 }

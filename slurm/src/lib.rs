@@ -6,7 +6,10 @@
 mod scheduler;
 
 mod cluster;
+mod gres;
+mod node_list;
 mod pending;
+mod second_key;
 mod state;
 mod view;
 
@@ -16,14 +19,20 @@ mod quote;
 mod script;
 mod witness;
 
+mod environment;
+
 mod cli;
+mod rest;
 
 pub use cli::{CliScheduler, CliSettings};
 pub use cluster::{ClusterView, Gres, Limits, Node, Partition};
 pub use extra_arg::validate_extra_arg;
+pub use gres::{GresCount, parse_gpus, parse_gres};
+pub use node_list::{NodeListError, expand_node_list};
 pub use options::{JobOptions, OptionError};
 pub use pending::PendingReason;
 pub use quote::quote;
+pub use rest::{RestEndpoint, RestError, RestScheduler, RestSettings, RestVersion, TokenSource, UnknownVersion};
 pub use scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
 pub use script::{JobScript, SCRIPT_FILE};
 pub use state::JobState;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{JobScript, JobView};
+use crate::{ClusterView, JobScript, JobView};
 
 /// Submits, reads and cancels jobs of the account that we run as.
 #[async_trait]
@@ -42,6 +42,9 @@ pub trait Scheduler: Send + Sync {
     /// Sends TERM to the job and removes it from the queue. `Ok` as well when the id is unknown or the job is over.
     /// Slurm reuses ids after a crash: check name and submit time on a fresh listing first.
     async fn cancel(&self, id: &str) -> Result<(), CancelError>;
+
+    /// Partitions, nodes and limits. At most four reads, whatever the size of the cluster; nothing in it is needed to run jobs.
+    async fn cluster(&self) -> Result<ClusterView, ReadError>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

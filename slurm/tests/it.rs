@@ -2,6 +2,8 @@
 
 #[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/views.rs"]
+mod views;
 
 use std::time::{Duration, Instant};
 
@@ -207,4 +209,8 @@ async fn accounting_remembers_what_the_listing_forgot() {
     assert_eq!((&view.id, &view.comment, &view.state), (&id, &script.comment, &JobState::Failed));
     assert_eq!((view.exit, view.submitted_at, view.started_at), (listed.exit, listed.submitted_at, listed.started_at));
     assert_eq!(slurm.find("em-1a2b3c4d-02").await.expect("an answer"), []);
+
+    cluster.slurm("sacctmgr", &["-i", "modify", "user", &cluster.user(), "set", "MaxSubmitJobs=17"]);
+    let limits = slurm.cluster().await.expect("an answer").limits;
+    assert_eq!((limits.accounting, limits.max_submit_jobs), (Some(true), Some(17)));
 }

@@ -113,6 +113,7 @@ fn view(id: &str, name: &str) -> JobView {
         expected_start: None,
         ends_at: None,
         exit: None,
+        derived_exit: None,
         user: None,
     }
 }

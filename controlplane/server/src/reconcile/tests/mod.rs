@@ -235,6 +235,7 @@ fn job(id: &str, name: &str, state: JobState) -> JobView {
         expected_start: None,
         ends_at: None,
         exit: None,
+        derived_exit: None,
         user: None,
     }
 }
