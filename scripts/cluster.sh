@@ -35,6 +35,7 @@ Everything is under DIR; /etc is not touched. Works as root and as an ordinary u
   KILLWAIT=30       seconds between TERM and KILL     MESSAGETIMEOUT=10     EXTRA_CONF=FILE   more lines for slurm.conf
   PREFIX=DIR        another Slurm than the installed one: its programs in DIR/bin and DIR/sbin
   TASK=task/none  PROCTRACK=proctrack/linuxproc     task/cgroup and proctrack/cgroup: memory limits are enforced (root only)
+  JOB_HOME=DIR      home folder of the jobs, instead of their user's (whose login files may be slow, or take locks)
 Partitions: main (default), gpu (where GPUS > 0), short (1 minute), low and lowc (preempted by high: requeued, cancelled), high.
 HELP
 }
@@ -55,7 +56,7 @@ DIR=$(realpath -m "${DIR:-$EM_DIR/cluster}")
 NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} GPUTYPE=${GPUTYPE:-} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-} REST=${REST:-0}
 MINJOBAGE=${MINJOBAGE:-300} KILLWAIT=${KILLWAIT:-30} MESSAGETIMEOUT=${MESSAGETIMEOUT:-10} EXTRA_CONF=${EXTRA_CONF:-}
 # A cluster that is there is spoken to by the programs that it was started with.
-PREFIX=${PREFIX:-$(cat "$DIR/.cluster" 2>/dev/null || true)} TASK=${TASK:-task/none} PROCTRACK=${PROCTRACK:-proctrack/linuxproc}
+PREFIX=${PREFIX:-$(cat "$DIR/.cluster" 2>/dev/null || true)} TASK=${TASK:-task/none} PROCTRACK=${PROCTRACK:-proctrack/linuxproc} JOB_HOME=${JOB_HOME:-}
 ME=$(id -un)
 NODE_HOST=$(uname -n)
 NODE_HOST=${NODE_HOST%%.*}
@@ -82,6 +83,7 @@ check_knobs() {
   fi
   [[ $PREFIX =~ ^(/[A-Za-z0-9_./+:@-]*)?$ ]] || die "PREFIX=$PREFIX must be an absolute path of plain letters"
   [ -z "$PREFIX" ] || [ -x "$PREFIX/sbin/slurmctld" ] || die "PREFIX=$PREFIX: there is no Slurm ($PREFIX/sbin/slurmctld)"
+  [[ $JOB_HOME =~ ^(/[A-Za-z0-9_./+:@-]*)?$ ]] || die "JOB_HOME=$JOB_HOME must be an absolute path of plain letters"
   [ -z "$EXTRA_CONF" ] || [ -r "$EXTRA_CONF" ] || die "EXTRA_CONF=$EXTRA_CONF cannot be read"
 }
 

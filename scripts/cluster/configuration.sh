@@ -11,6 +11,15 @@ cgroup_lines() {
   echo "CgroupPlugin=$plugin"
 }
 
+# What a task prolog prints becomes the environment of the job's script, before its shell reads any login file.
+job_home_lines() {
+  [ -n "$JOB_HOME" ] || return 0
+  mkdir -p "$JOB_HOME"
+  printf '#!/bin/sh\necho export HOME=%s\n' "$JOB_HOME" >"$DIR/etc/task-prolog"
+  chmod 755 "$DIR/etc/task-prolog"
+  echo "TaskProlog=$DIR/etc/task-prolog"
+}
+
 write_configuration() {
   local gpu gres='' types='' gpu_devices='' gpu_partition='' nodes=node1 ports=$((PORT + 2))
   if [ "$NODES" -gt 1 ]; then
@@ -71,6 +80,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=10
 $(accounting_lines)
 $(rest_lines)
+$(job_home_lines)
 $([ -z "$EXTRA_CONF" ] || cat "$EXTRA_CONF")
 NodeName=$nodes NodeAddr=$ADDRESS Port=$ports CPUs=$CPUS Sockets=1 CoresPerSocket=$CPUS ThreadsPerCore=1 RealMemory=$MEM $gres State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=10 PriorityTier=10

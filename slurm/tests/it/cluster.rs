@@ -32,6 +32,8 @@ impl Cluster {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster.sh");
         let output = Command::new(&script)
             .envs(prefix().map(|prefix| ("PREFIX", prefix)))
+            // Job scripts are login shells, and tests kill them: whose files they read must not matter.
+            .env("JOB_HOME", self.dir.path().join("home"))
             .args([verb, "--dir"])
             .arg(self.dir.path())
             .envs([("NODES", "1"), ("CPUS", "4"), ("GPUS", "2"), ("PORT", "auto"), ("ACCT", "0"), ("KILLWAIT", "5")])
