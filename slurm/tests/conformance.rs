@@ -2,6 +2,7 @@
 //! `EM_TEST_SLURM_PREFIX=DIR` takes another Slurm than the installed one.
 
 #[path = "it/cluster.rs"]
+#[allow(dead_code, reason = "shared with the other test binaries, which use the rest")]
 mod cluster;
 #[path = "conformance/common.rs"]
 mod common;
@@ -106,6 +107,15 @@ async fn accounting_remembers_what_the_listing_forgot() {
         let lost = transport != Transport::Cli && cluster.version().starts_with("22.");
         assert_eq!(view.exit, if lost { None } else { listed.exit }, "{}", subject.name);
         assert_eq!(subject.slurm.find(&subject.job_name("never")).await.expect("an answer"), []);
+    }))
+    .await;
+
+    // Away is not "never heard of it".
+    cluster.end_by("slurmdbd", rustix::process::Signal::TERM).await;
+    join_all(TRANSPORTS.map(async |transport| {
+        let subject = &Subject::of(&cluster, transport, Duration::from_secs(20));
+        let found = subject.slurm.find(&subject.job_name("never")).await;
+        assert!(found.is_err(), "{}: {found:?}", subject.name);
     }))
     .await;
 }

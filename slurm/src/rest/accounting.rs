@@ -13,11 +13,13 @@ use crate::scheduler::ReadError;
 use crate::second_key::restore;
 use crate::{ExitStatus, JobState, JobView};
 
-/// The path that asks for these names. Without a start accounting looks at everything it has.
+/// The path that asks for these names. Without a start accounting looks at everything it has, without an end in the future it leaves
+/// out jobs that were cancelled before their `--begin`.
 pub(super) fn path(version: Version, names: &[&str], days: u32) -> String {
-    let since = Timestamp::now() - SignedDuration::from_hours(24 * i64::from(days));
+    let day = |days: i64| (Timestamp::now() + SignedDuration::from_hours(24 * days)).strftime("%Y-%m-%d").to_string();
+    let (since, until) = (day(-i64::from(days)), day(365));
     // The names have been checked: they need no escapes.
-    format!("/slurmdb/{version}/jobs?job_name={}&skip_steps=true&start_time={}", names.join(","), since.strftime("%Y-%m-%d"))
+    format!("/slurmdb/{version}/jobs?job_name={}&skip_steps=true&start_time={since}&end_time={until}", names.join(","))
 }
 
 pub(super) fn found(called: Result<Answer, CallError>, version: Version, user: &str) -> Result<Vec<JobView>, ReadError> {

@@ -102,26 +102,31 @@ impl Cluster {
         }
     }
 
-    fn controller(&self) -> Pid {
-        let text = std::fs::read_to_string(self.dir.path().join("run/slurmctld.pid")).expect("the controller's pid file");
+    fn pid(&self, daemon: &str) -> Pid {
+        let text = std::fs::read_to_string(self.dir.path().join(format!("run/{daemon}.pid"))).expect("its pid file");
         text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
     }
 
     pub(crate) fn signal_controller(&self, signal: Signal) {
-        kill_process(self.controller(), signal).expect("the controller runs");
+        kill_process(self.pid("slurmctld"), signal).expect("the controller runs");
     }
 
     pub(crate) async fn end_controller(&self) {
-        self.end_controller_by(Signal::TERM).await;
+        self.end_by("slurmctld", Signal::TERM).await;
     }
 
     pub(crate) async fn end_controller_by(&self, signal: Signal) {
-        let pid = self.controller();
-        self.signal_controller(signal);
+        self.end_by("slurmctld", signal).await;
+    }
+
+    /// `daemon`: the name of its pid file, such as `slurmdbd`.
+    pub(crate) async fn end_by(&self, daemon: &str, signal: Signal) {
+        let pid = self.pid(daemon);
+        kill_process(pid, signal).expect(daemon);
         // Process 1 of a container may leave it as a zombie.
         let zombie =
             || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).is_ok_and(|stat| stat.contains(") Z "));
-        wait_for("the controller's end", || test_kill_process(pid).is_err() || zombie()).await;
+        wait_for("its end", || test_kill_process(pid).is_err() || zombie()).await;
     }
 
     pub(crate) fn start_controller(&self) {
