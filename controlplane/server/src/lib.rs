@@ -1,9 +1,11 @@
 //! The control plane. Read in the order of its one direction of flow: [`admit`] (what a user posted) → [`store`] → [`reconcile`]
 //! (rows and Slurm's listing → actions) → [`results`] and [`report`] (measurements → numbers → files). [`http`] and
-//! [`reconcile`] meet only in the database.
+//! [`reconcile`] meet only in the database, and in two values in memory: [`cluster`] (the last look at it) and [`hints`].
 
 pub mod admit;
+pub mod cluster;
 pub mod config;
+pub mod hints;
 pub mod http;
 pub mod job;
 pub mod metrics;

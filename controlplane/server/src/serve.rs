@@ -12,12 +12,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::config::{ADMIN_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, Settings, StateDir};
+use crate::cluster;
+use crate::config::{ADMIN_TOKEN, HINT_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, Settings, StateDir};
+use crate::hints::Hints;
 use crate::http;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::reconcile::world::Knobs;
-use crate::reconcile::{Reconciler, Timing};
+use crate::reconcile::{self, Reconciler, Timing};
 use crate::store::access::{Principal, Role, new_secret};
 use crate::store::{Store, now};
 
@@ -29,6 +31,7 @@ pub struct Running {
     stop: CancellationToken,
     servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
     reconciler: JoinHandle<()>,
+    looks: JoinHandle<()>,
 }
 
 /// Starts a server; returns when it answers.
@@ -58,17 +61,21 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     };
     let stop = CancellationToken::new();
     let app = http::App::new(store.clone(), metrics.clone(), jobs.clone(), main.local_addr()?, stop.clone());
+    let (hints, (keeper, cluster)) = (Hints::default(), cluster::channel());
+    let app = app.with_slurm(cluster, hints.clone());
     let mut servers = Vec::new();
     if let Some(agent) = agent {
         servers.push(spawned(http::agent_server(app.clone(), agent).context("starting the agents' listener")?));
     }
     servers.push(spawned(http::server(app, main).context("starting the listener")?));
     let (knobs, timing) = (knobs(settings), timing(settings));
-    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics);
+    let looks = reconcile::keep_cluster(keeper, scheduler.clone(), metrics.clone(), stop.clone());
+    let looks = tokio::spawn(looks);
+    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics).with_hints(hints);
     let reconciler = tokio::spawn(reconciler.run(stop.clone()));
     announce(&state, &url)?;
     info!(url, server8 = store.server8(), "the control plane answers at {url}");
-    Ok(Running { url, state, store, stop, servers, reconciler })
+    Ok(Running { url, state, store, stop, servers, reconciler, looks })
 }
 
 impl Running {
@@ -92,6 +99,8 @@ impl Running {
         if let Err(error) = self.reconciler.await {
             tracing::error!(%error, "the reconciler ended badly");
         }
+        // It ends by the token too; what it may be asking Slurm is of no more use.
+        self.looks.abort();
         self.store.close().await;
     }
 
@@ -122,7 +131,7 @@ fn bind(address: SocketAddr, last_port: Option<u16>) -> std::io::Result<TcpListe
 
 /// The first start's tokens. A file that is lost is made again, with a new token.
 async fn first_tokens(state: &StateDir, store: &Store, owner: &str) -> anyhow::Result<()> {
-    for (file, role) in [(ADMIN_TOKEN, Role::Admin), (SCRAPER_TOKEN, Role::Scraper)] {
+    for (file, role) in [(ADMIN_TOKEN, Role::Admin), (SCRAPER_TOKEN, Role::Scraper), (HINT_TOKEN, Role::Hint)] {
         let secret = match state.secret(file)? {
             Some(secret) => secret,
             None => {

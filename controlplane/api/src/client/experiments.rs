@@ -1,4 +1,4 @@
-//! Calls that people make about experiments: create, read, change, delete. What they stream or download is in
+//! Calls that people make about experiments (create, read, change, delete) and about the cluster. What they stream or download is in
 //! [`super::files`].
 
 use std::fmt::Write as _;
@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{Client, ClientError};
+use crate::cluster::Cluster;
 use crate::experiment::{Created, Experiment, ExperimentList, ExperimentPatch, SpecPatch};
 use crate::problem::Problem;
 use crate::results::Results;
@@ -112,6 +113,11 @@ impl Client {
 
     pub async fn results(&self, name: &str) -> Result<Results, ClientError> {
         self.get(&experiment_path(name, "/results")?).await
+    }
+
+    /// Errors: 503 while Slurm has not answered since the server started.
+    pub async fn cluster(&self) -> Result<Cluster, ClientError> {
+        self.get("cluster").await
     }
 
     /// A link that opens the dashboard in a browser, once.

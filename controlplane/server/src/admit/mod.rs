@@ -14,6 +14,7 @@ use serde_json::Value;
 mod backends;
 mod body;
 mod checks;
+mod cluster;
 mod estimate;
 pub mod expand;
 mod load;
@@ -27,6 +28,7 @@ mod sweep;
 mod tests;
 
 pub use body::parse_body;
+pub use cluster::cluster_warnings;
 pub use metadata::{annotation_error, label_error};
 
 use reader::{Errors, Node, words};

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Admitted, admit, parse_body};
 
 mod bodies;
+mod cluster;
 mod defaults;
 mod examples;
 mod order;

@@ -7,4 +7,4 @@ mod state_dir;
 
 pub use args::{Args, Command, LogFormat, SchedulerKind, ServeArgs};
 pub use resolve::{ConfigError, Settings, resolve};
-pub use state_dir::{ADMIN_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, StateDir, StateDirError};
+pub use state_dir::{ADMIN_TOKEN, HINT_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, StateDir, StateDirError};

@@ -107,7 +107,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         Some(value) => Ok(value.0),
         None => Ok(Duration::from_secs(default)),
     };
-    let reads = number("--slurm-reads-per-minute", f64::from(args.slurm_reads_per_minute.unwrap_or(20)), 2.0, 6_000.0)?;
+    let reads = number("--slurm-reads-per-minute", f64::from(args.slurm_reads_per_minute.unwrap_or(20)), 8.0, 6_000.0)?;
     let submit_rate = number("--submit-rate", args.submit_rate.unwrap_or(2.0), 0.0, 1_000.0)?;
     let submit_burst = number("--submit-burst", f64::from(args.submit_burst.unwrap_or(20)), 1.0, 10_000.0)?;
     Ok(Settings {

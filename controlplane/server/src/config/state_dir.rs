@@ -46,6 +46,7 @@ pub struct ServerFile {
 
 pub const ADMIN_TOKEN: &str = "admin-token";
 pub const SCRAPER_TOKEN: &str = "scraper-token";
+pub const HINT_TOKEN: &str = "hint-token";
 pub const SERVER_FILE: &str = "server.json";
 
 impl StateDir {

@@ -48,6 +48,14 @@ pub(super) async fn scrapers(
     admit(request, next, |role, _| matches!(role, Role::Scraper | Role::Admin)).await
 }
 
+/// Hooks of Slurm's: their token lies on a machine that many may log in to, and opens nothing else.
+pub(super) async fn hooks(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    admit(request, next, |role, _| matches!(role, Role::Hint | Role::Admin)).await
+}
+
 async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -5,18 +5,21 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use em_api::experiment::{Created, Experiment, ExperimentList};
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::access::{self, Caller};
 use super::problem::{Answer, Refusal};
 use super::selector::Selector;
 use super::{App, logs, parts, patch, report, results, watch};
-use crate::admit::{Admitted, NameChoice, admit, parse_body};
+use crate::admit::{Admitted, NameChoice, admit, cluster_warnings, parse_body};
 use crate::store::experiments::{Creation, measured};
-use crate::store::{self, Store};
+use crate::store::{self, Store, now};
 
 /// The largest experiment that anybody wrote by hand has a few kilobytes.
 const BODY_BYTES: usize = 1 << 20;
+/// Partitions and nodes change in the course of a day.
+const OLDEST_LOOK: SignedDuration = SignedDuration::from_mins(15);
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
 
@@ -48,7 +51,8 @@ struct CreateQuery {
 
 async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
     let value = parse_body(&body, content_type(&request))?;
-    let admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
+    let mut admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
+    admitted.warnings.extend(surprises(&app, &admitted).await);
     if query.dry_run.unwrap_or(false) {
         let experiment = preview(&app, &admitted, &who.owner).await?;
         let script = Some(parts::preview_script(&app, &experiment));
@@ -64,6 +68,13 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
     };
     response.insert_header(etag(&experiment));
     Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None }))
+}
+
+/// What the cluster does not have, as far as it is known: an old look warns of nothing.
+async fn surprises(app: &App, admitted: &Admitted) -> Vec<String> {
+    let known = app.cluster.look().await.learned;
+    let recent = known.filter(|learned| now().duration_since(learned.at) < OLDEST_LOOK);
+    recent.map(|learned| cluster_warnings(&admitted.spec.slurm, admitted.estimated_seconds, &learned.view)).unwrap_or_default()
 }
 
 /// What a creation would answer, and whether it would be refused.

@@ -12,6 +12,7 @@
 
 mod access;
 mod agent;
+mod cluster;
 mod experiments;
 mod health;
 mod logs;
@@ -38,6 +39,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpServer};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Cluster;
+use crate::hints::Hints;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -52,6 +55,8 @@ pub struct App {
     cookie: Arc<str>,
     stop: CancellationToken,
     cache: Arc<results::Cache>,
+    cluster: Cluster,
+    hints: Hints,
 }
 
 /// Requests are short, and plots are drawn on threads of their own.
@@ -63,7 +68,14 @@ impl App {
     /// `address`: where the listener listens. `stop`: when cancelled, streams end.
     pub fn new(store: Store, metrics: Metrics, jobs: JobSettings, address: SocketAddr, stop: CancellationToken) -> Self {
         let cookie = format!("em_session_{}", address.port()).into();
-        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache: Arc::default() }
+        let (cache, cluster, hints) = (Arc::default(), Cluster::default(), Hints::default());
+        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, cluster, hints }
+    }
+
+    /// Shares what the reconciler's side learns of the cluster, and the hints that it follows.
+    #[must_use]
+    pub fn with_slurm(self, cluster: Cluster, hints: Hints) -> Self {
+        Self { cluster, hints, ..self }
     }
 
     fn of(request: &HttpRequest) -> &Self {
@@ -95,6 +107,7 @@ fn all(config: &mut ServiceConfig) {
         .configure(scrape::routes)
         .configure(sessions::routes)
         .configure(agent::routes)
+        .configure(cluster::routes)
         .configure(experiments::routes);
 }
 

@@ -7,6 +7,8 @@
 
 mod apply;
 mod attempt;
+mod budget;
+mod cluster;
 mod conditions;
 mod ends;
 mod listing;
@@ -29,10 +31,12 @@ use em_slurm::Scheduler;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::hints::Hints;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::store::{Store, now};
 use apply::Applied;
+pub use cluster::keep as keep_cluster;
 use pace::Pace;
 pub use plan::plan;
 use world::{Action, Knobs, World};
@@ -44,6 +48,7 @@ pub struct Reconciler {
     knobs: Knobs,
     timing: Timing,
     metrics: Metrics,
+    hints: Hints,
 }
 
 /// How often Slurm is asked.
@@ -90,7 +95,12 @@ impl Reconciler {
         timing: Timing,
         metrics: Metrics,
     ) -> Self {
-        Self { store, slurm: slurm::Slurm::new(scheduler, metrics.clone()), jobs, knobs, timing, metrics }
+        Self { store, slurm: slurm::Slurm::new(scheduler, metrics.clone()), jobs, knobs, timing, metrics, hints: Hints::default() }
+    }
+
+    #[must_use]
+    pub fn with_hints(self, hints: Hints) -> Self {
+        Self { hints, ..self }
     }
 
     /// Runs until `stop`. The action at hand is finished; jobs stay.
@@ -115,6 +125,7 @@ impl Reconciler {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(wait.max(SHORTEST_PAUSE)) => {}
+                () = self.hints.given() => pace.hint(Instant::now()),
                 () = self.store.woken() => {
                     // Records, claims and farewells wake us: what they announce shows in Slurm soon.
                     tokio::time::sleep(SHORTEST_PAUSE).await;

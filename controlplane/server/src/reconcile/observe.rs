@@ -7,7 +7,7 @@ use std::time::Instant;
 use em_api::AttemptId;
 use em_api::inputs::{EntryKind, manifest_path, required};
 use em_api::spec::{Device, Spec};
-use em_slurm::{JobView, Witness};
+use em_slurm::{JobState, JobView, Witness};
 use tracing::warn;
 
 use super::world::{Knobs, Slurm, Sources, View, World};
@@ -82,6 +82,9 @@ async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> 
     match reconciler.slurm.list(&reconciler.store.job_prefix()).await {
         Ok(jobs) => {
             pace.unreachable = None;
+            if jobs.iter().any(|job| job.state == JobState::Completing) {
+                pace.still_completing(Instant::now());
+            }
             Some(jobs)
         }
         Err(error) => {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use em_slurm::{CancelError, JobScript, JobView, ReadError, Scheduler, SubmitError, Submitted};
+use em_slurm::{CancelError, ClusterView, JobScript, JobView, ReadError, Scheduler, SubmitError, Submitted};
 
+use super::pace::CLUSTER_READS;
 use crate::metrics::Metrics;
 
 /// Beyond the transport's own time-out: a transport that hangs must not hang the reconciler.
@@ -40,6 +41,14 @@ impl Slurm {
         self.call("cancel", self.scheduler.cancel(id), late).await
     }
 
+    /// Counted as the four reads that it is at most.
+    pub(super) async fn cluster(&self) -> Result<ClusterView, ReadError> {
+        let late = || ReadError::TimedOut { program: "scontrol", after: DEADLINE };
+        let result = self.call("cluster", self.scheduler.cluster(), late).await;
+        self.metrics.slurm_rpc.with_label_values(&["cluster", outcome(&result)]).inc_by(u64::from(CLUSTER_READS) - 1);
+        result
+    }
+
     async fn call<T, E>(
         &self,
         verb: &'static str,
@@ -49,8 +58,11 @@ impl Slurm {
         let timer = self.metrics.slurm_rpc_seconds.with_label_values(&[verb]).start_timer();
         let result = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(late()));
         timer.observe_duration();
-        let outcome = if result.is_ok() { "ok" } else { "error" };
-        self.metrics.slurm_rpc.with_label_values(&[verb, outcome]).inc();
+        self.metrics.slurm_rpc.with_label_values(&[verb, outcome(&result)]).inc();
         result
     }
+}
+
+fn outcome<T, E>(result: &Result<T, E>) -> &'static str {
+    if result.is_ok() { "ok" } else { "error" }
 }

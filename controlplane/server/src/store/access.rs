@@ -8,10 +8,12 @@ use sha2::{Digest, Sha256};
 use super::codec::{Columns, spell, time};
 use super::{Result, Store, now};
 
-/// What a caller may do. Each role may all that the one before may, except that a scraper reads metrics only.
+/// What a caller may do. Each role may all that the one before may, except that a hint only says "look now" and a scraper reads
+/// metrics only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    Hint,
     Scraper,
     Viewer,
     Submitter,

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use em_slurm::{CancelError, JobScript, JobState, JobView, PendingReason, ReadError, Scheduler, SubmitError, Submitted};
+use em_slurm::{
+    CancelError, ClusterView, JobScript, JobState, JobView, PendingReason, ReadError, Scheduler, SubmitError, Submitted,
+};
 
 /// What the next `sbatch` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,7 @@ struct Inner {
     submissions: Vec<JobScript>,
     cancelled: Vec<String>,
     last_id: u64,
+    cluster: ClusterView,
 }
 
 #[derive(Clone, Default)]
@@ -44,6 +47,11 @@ impl FakeSlurm {
     /// The controller does not answer.
     pub(crate) fn down(&self, down: bool) {
         self.inner().down = down;
+    }
+
+    /// What the cluster has.
+    pub(crate) fn has(&self, cluster: ClusterView) {
+        self.inner().cluster = cluster;
     }
 
     pub(crate) fn next_sbatch(&self, what: Sbatch) {
@@ -177,5 +185,13 @@ impl Scheduler for FakeSlurm {
             (job.state, job.raw_state) = (JobState::Cancelled, "CANCELLED".to_owned());
         }
         Ok(())
+    }
+
+    async fn cluster(&self) -> Result<ClusterView, ReadError> {
+        let inner = self.inner();
+        if inner.down {
+            return Err(ReadError::Unreachable { program: "scontrol", stderr: "connect failure".to_owned() });
+        }
+        Ok(inner.cluster.clone())
     }
 }

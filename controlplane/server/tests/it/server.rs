@@ -19,6 +19,7 @@ use crate::fake_slurm::FakeSlurm;
 pub(crate) struct Server {
     folder: tempfile::TempDir,
     pub(crate) slurm: FakeSlurm,
+    settings: fn(&Path) -> Settings,
     /// Runs the server; dropping it in the background is the crash.
     runtime: Option<(Runtime, Running)>,
     /// Runs our own calls.
@@ -29,13 +30,19 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(settings, |_| {})
+    }
+
+    /// With settings of the test's own, on a Slurm that it has prepared.
+    pub(crate) fn start_with(settings: fn(&Path) -> Settings, prepare: impl FnOnce(&FakeSlurm)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let slurm = FakeSlurm::default();
-        let (runtime, running) = run(folder.path(), &slurm);
+        prepare(&slurm);
+        let (runtime, running) = run(&settings(folder.path()), &slurm);
         let url = running.url().to_owned();
         let client = client(folder.path(), &url);
         let calls = Runtime::new().unwrap();
-        Self { folder, slurm, runtime: Some((runtime, running)), calls, client, url }
+        Self { folder, slurm, settings, runtime: Some((runtime, running)), calls, client, url }
     }
 
     /// As `kill -9`: every task ends where it stands.
@@ -48,7 +55,7 @@ impl Server {
 
     pub(crate) fn restart(&mut self) {
         self.crash();
-        let (runtime, running) = run(self.folder.path(), &self.slurm);
+        let (runtime, running) = run(&(self.settings)(self.folder.path()), &self.slurm);
         self.url = running.url().to_owned();
         self.client = client(self.folder.path(), &self.url);
         self.runtime = Some((runtime, running));
@@ -130,11 +137,11 @@ impl Drop for Server {
     }
 }
 
-fn run(folder: &Path, slurm: &FakeSlurm) -> (Runtime, Running) {
+fn run(settings: &Settings, slurm: &FakeSlurm) -> (Runtime, Running) {
     let runtime = Runtime::new().unwrap();
     let begin = Instant::now();
     loop {
-        match runtime.block_on(serve::start(&settings(folder), Arc::new(slurm.clone()))) {
+        match runtime.block_on(serve::start(settings, Arc::new(slurm.clone()))) {
             Ok(running) => return (runtime, running),
             // After a crash the tasks of the runtime before may take a moment to let go of the lock.
             Err(error) if begin.elapsed() < Duration::from_secs(5) => {

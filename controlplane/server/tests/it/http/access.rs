@@ -25,6 +25,7 @@ fn guarded(attempt: &str, trial: &str) -> Vec<(Method, String)> {
         "/experiments/demo/plots/throughput_comparison.png",
         "/experiments/demo/nothing",
         "/experiments/unknown",
+        "/cluster",
         "/metrics",
         "/prometheus/targets",
     ];
@@ -36,6 +37,7 @@ fn guarded(attempt: &str, trial: &str) -> Vec<(Method, String)> {
         (Method::PATCH, "/experiments/demo".to_owned()),
         (Method::DELETE, "/experiments/demo".to_owned()),
         (Method::POST, "/sessions/links".to_owned()),
+        (Method::POST, "/slurm/hint".to_owned()),
         (Method::POST, format!("/agent/attempts/{attempt}/claim")),
         (Method::POST, format!("/agent/attempts/{attempt}/records")),
         (Method::PUT, format!("/agent/attempts/{attempt}/trials/{trial}/measurement")),
@@ -121,6 +123,28 @@ async fn a_viewer_reads_and_a_submitter_writes() {
     }
     problem(send(&viewer, Method::GET, "/metrics").await.unwrap(), StatusCode::FORBIDDEN).await;
     assert_eq!(send(&submitter, Method::POST, "/experiments").await.unwrap().status(), StatusCode::CREATED);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_hook_may_say_look_now_and_nothing_else() {
+    let server = Server::start().await;
+    let job = server.submitted("demo").await;
+    let hook = server.token(Role::Hint).await;
+    for (method, path) in guarded(&job.attempt.to_string(), &job.rows[0].id.to_string()) {
+        let response = server.bare(method.clone(), &path).bearer_auth(&hook).send().await.unwrap();
+        let expected = match () {
+            () if path == "/slurm/hint" => StatusCode::ACCEPTED,
+            () if path.starts_with("/agent") => StatusCode::UNAUTHORIZED,
+            () => StatusCode::FORBIDDEN,
+        };
+        assert_eq!(response.status(), expected, "{method} {path}");
+    }
+    let submitter = server.token(Role::Submitter).await;
+    let theirs = server.bare(Method::POST, "/slurm/hint").bearer_auth(&submitter).send().await.unwrap();
+    problem(theirs, StatusCode::FORBIDDEN).await;
+    let sign_in = server.bare(Method::POST, "/sessions").json(&json!({"token": hook})).send().await.unwrap();
+    problem(sign_in, StatusCode::UNAUTHORIZED).await;
     server.stop().await;
 }
 
