@@ -10,6 +10,8 @@ mod pending;
 mod state;
 mod view;
 
+mod container;
+mod env_name;
 mod extra_arg;
 mod options;
 mod quote;
@@ -20,12 +22,18 @@ mod cli;
 
 pub use cli::{CliScheduler, CliSettings};
 pub use cluster::{ClusterView, Gres, Limits, Node, Partition};
+pub use container::Container;
+pub use env_name::validate_env_name;
 pub use extra_arg::validate_extra_arg;
 pub use options::{JobOptions, OptionError};
 pub use pending::PendingReason;
 pub use quote::quote;
 pub use scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-pub use script::{JobScript, SCRIPT_FILE};
+pub use script::{JobScript, SCRIPT_FILE, validate_job_dir};
 pub use state::JobState;
 pub use view::{ExitStatus, JobView};
 pub use witness::{WITNESS_FILE, Witness};
+
+#[cfg(test)]
+#[path = "../tests/it/hostile.rs"]
+mod hostile;

@@ -2,6 +2,10 @@
 
 #[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/hostile.rs"]
+mod hostile;
+#[path = "it/injection.rs"]
+mod injection;
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +13,12 @@ use cluster::{Cluster, agent, job, wait_for};
 use em_slurm::{
     ExitStatus, JobOptions, JobScript, JobState, PendingReason, ReadError, Scheduler, SubmitError, WITNESS_FILE, Witness,
 };
+
+/// Exit code and restart count.
+fn witness(script: &JobScript) -> (i32, u32) {
+    let witness = Witness::read(&script.job_dir).expect("readable").expect("written");
+    (witness.code, witness.restart_count)
+}
 
 #[tokio::test]
 async fn a_job_is_submitted_listed_and_over_with_its_exit_code() {
@@ -34,7 +44,7 @@ async fn a_job_is_submitted_listed_and_over_with_its_exit_code() {
     std::fs::write(script.job_dir.join("go"), "").expect("written");
     let over = cluster.view(&slurm, &script.name, |view| view.state.ended()).await;
     assert_eq!((over.state, over.exit), (JobState::Failed, Some(ExitStatus { code: 3, signal: 0 })));
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), Some(Witness { code: 3, restart_count: 0 }));
+    assert_eq!(witness(&script), (3, 0));
     let log = std::fs::read_to_string(script.job_dir.join(format!("slurm_{id}.out"))).expect("standard output");
     assert_eq!(log, "done\n");
 
@@ -119,7 +129,7 @@ async fn cancel_tells_the_agent_and_a_job_that_is_gone_counts_as_cancelled() {
     assert_eq!(view.state, JobState::Cancelled);
     assert!(script.job_dir.join("farewell").exists(), "the agent was not told");
     wait_for("the witness", || script.job_dir.join(WITNESS_FILE).exists()).await;
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), Some(Witness { code: 0, restart_count: 0 }));
+    assert_eq!(witness(&script), (0, 0));
 
     slurm.cancel(&id).await.expect("a finished job counts as cancelled");
     slurm.cancel("99999").await.expect("an unknown job counts as cancelled");
@@ -143,7 +153,7 @@ async fn a_requeue_shows_as_a_restart_of_the_same_job() {
     slurm.cancel(&id).await.expect("cancelled");
     cluster.view(&slurm, &script.name, |view| view.state.ended()).await;
     wait_for("the witness", || script.job_dir.join(WITNESS_FILE).exists()).await;
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), Some(Witness { code: 143, restart_count: 1 }));
+    assert_eq!(witness(&script), (143, 1));
 }
 
 #[tokio::test]

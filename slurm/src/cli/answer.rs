@@ -89,12 +89,7 @@ fn limited(stderr: &str) -> bool {
 }
 
 pub(super) fn findable(name: &str) -> Result<(), SubmitError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.len() <= 128 && name.chars().all(plain) {
-        return Ok(());
-    }
-    let stderr = format!("`{name}` is no usable job name: 1 to 128 letters, digits, `-`, `_`, `.`");
-    Err(SubmitError::Rejected { stderr })
+    crate::script::unfindable(name).map_or(Ok(()), |stderr| Err(SubmitError::Rejected { stderr }))
 }
 
 pub(super) fn submitted(ran: Result<Output, RunError>) -> Result<Submitted, SubmitError> {

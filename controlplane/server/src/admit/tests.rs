@@ -4,9 +4,13 @@ use serde_json::{Value, json};
 
 use super::{Admitted, admit, parse_body};
 
+#[path = "../../../../slurm/tests/it/hostile.rs"]
+mod corpus;
+
 mod bodies;
 mod defaults;
 mod examples;
+mod hostile;
 mod order;
 mod refusals;
 

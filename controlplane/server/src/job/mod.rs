@@ -12,6 +12,7 @@ use em_api::{AttemptId, ExperimentUid};
 
 pub use directory::{Files, write};
 pub use plan::{Assignment, plan};
+pub(crate) use script::options;
 pub use script::script;
 
 /// What the server's settings say about jobs.

@@ -1,5 +1,7 @@
 //! The sbatch text of one job.
 
+use std::path::Path;
+
 use em_api::spec::{Slurm, Spec};
 use em_api::{AttemptId, ExperimentUid, ShardId};
 use em_slurm::{JobOptions, JobScript};
@@ -17,10 +19,12 @@ pub fn script(
     let (name, uid) = experiment;
     let job_dir = settings.attempt_dir(name, uid, attempt);
     let plan = plan_path(&job_dir).to_string_lossy().into_owned();
+    let agent_dir = settings.agent.parent().map(Path::to_path_buf);
+    let mounts = [Some(settings.store_dir.clone()), agent_dir].into_iter().flatten().collect();
     JobScript {
         name: job_name.to_owned(),
         comment: format!("em experiment={name} shard={shard} attempt={attempt}"),
-        options: options(&spec.slurm),
+        options: JobOptions { container_mounts: mounts, ..options(&spec.slurm) },
         agent: vec![settings.agent.to_string_lossy().into_owned(), "run".to_owned(), "--plan".to_owned(), plan],
         job_dir,
         modules: spec.slurm.modules.clone(),
@@ -29,7 +33,8 @@ pub fn script(
     }
 }
 
-fn options(slurm: &Slurm) -> JobOptions {
+/// Slurm's share of a spec. The paths that a container needs are added by [`script`].
+pub(crate) fn options(slurm: &Slurm) -> JobOptions {
     JobOptions {
         partition: slurm.partition.clone(),
         gres: slurm.gres.clone(),
@@ -54,6 +59,7 @@ fn options(slurm: &Slurm) -> JobOptions {
         mail_type: slurm.mail_type.clone(),
         mail_user: slurm.mail_user.clone(),
         container: slurm.container.clone(),
+        container_mounts: Vec::new(),
         extra_args: slurm.extra_args.clone(),
     }
 }

@@ -149,7 +149,7 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/slurm/shard", json!("trial"), "is not available yet"),
         ("/spec/slurm/sameNode", json!(true), "is not available yet"),
         ("/spec/slurm/account", json!("a\u{1b}[2J"), "control character"),
-        ("/spec/slurm/qos", json!("x".repeat(3000)), "sbatch reads at most"),
+        ("/spec/slurm/qos", json!("x".repeat(3000)), "Slurm takes 1023 at most"),
         ("/spec/slurm/setup", json!(["a\nb"]), "control character"),
         ("/spec/slurm/modules", json!(["cuda; rm -rf /"]), "is not the name of an environment module"),
         ("/spec/slurm/extraArgs", json!(["--job-name=x"]), "is set by us"),
