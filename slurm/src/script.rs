@@ -33,14 +33,16 @@ pub struct JobScript {
 impl JobScript {
     /// The text of the script. Apart from `setup`, no string of the user's becomes code.
     pub fn render(&self) -> String {
+        let container = self.options.started_container();
+        let tell = if matches!(container, Some(Container::Pyxis { .. })) { TELL_STEP } else { TELL_CHILD };
         let job_dir = quote(&self.job_dir.to_string_lossy());
         let mut lines = self.header();
-        lines.extend(PROLOGUE.lines().map(|line| line.replace("WITNESS", WITNESS_FILE).replace("JOB_DIR", &job_dir)));
+        let filled = |line: &str| line.replace("WITNESS", WITNESS_FILE).replace("EM_TELL", tell).replace("JOB_DIR", &job_dir);
+        lines.extend(PROLOGUE.lines().map(filled));
         lines.push(String::new());
         lines.extend(self.modules());
         lines.extend(self.setup());
         lines.extend(self.env());
-        let container = self.options.started_container();
         if matches!(container, Some(Container::Apptainer { .. })) {
             lines.extend(APPTAINER.lines().map(str::to_owned).chain([String::new()]));
         }
@@ -187,19 +189,20 @@ em_dir=JOB_DIR
 em_agent=
 em_term=
 em_witness() {
-  printf '%d %d %(%s)T\n' "$1" "${SLURM_RESTART_COUNT:-0}" -1 > "$em_dir/WITNESS.tmp" && mv -f "$em_dir/WITNESS.tmp" "$em_dir/WITNESS"
+  printf '%d %d %(%s)T\n' "$1" "${SLURM_RESTART_COUNT:-0}" -1 > "$em_dir/WITNESS.tmp" && command -p mv -f "$em_dir/WITNESS.tmp" "$em_dir/WITNESS"
 }
 em_fail() {
   echo "job script: ${*:2}" >&2
   exit "$1"
 }
+EM_TELL
 # TERM (time limit near, or cancelled) is passed on to the agent; before there is one it ends this shell.
 em_on_term() {
   em_term=1
   case $em_agent in
     '') exit 143 ;;
     starting) ;;
-    *) kill -TERM "$em_agent" 2>/dev/null ;;
+    *) em_tell ;;
   esac
 }
 trap 'em_witness "$?"' EXIT
@@ -207,6 +210,17 @@ trap em_on_term TERM
 cd -- "$em_dir" || em_fail 75 'this node cannot enter the job directory:' "$em_dir"
 rm -f WITNESS
 "#;
+
+const TELL_CHILD: &str = r#"em_tell() {
+  kill -TERM "$em_agent" 2>/dev/null
+}"#;
+
+/// Seen on 22.05.8: TERM to srun is followed by `forcing job termination` and KILL for its task; `scancel --signal=TERM` signals the
+/// tasks of the job's steps alone, and srun gives their exit code.
+const TELL_STEP: &str = r#"# The agent is a step of the job. srun would answer TERM by killing it: Slurm passes the signal on.
+em_tell() {
+  { [ -n "${SLURM_JOB_ID:-}" ] && scancel --signal=TERM "$SLURM_JOB_ID" 2>/dev/null; } || kill -TERM "$em_agent" 2>/dev/null
+}"#;
 
 /// Where apptainer still has its former name.
 const APPTAINER: &str = r#"# What runs the container.
@@ -225,7 +239,7 @@ exec {em_tick}<> <(:)
 em_agent=starting
 AGENT {em_tick}<&- &
 em_agent=$!
-[ -z "$em_term" ] || kill -TERM "$em_agent"
+[ -z "$em_term" ] || em_tell
 # Not `wait`: interrupted by TERM while the agent ends, it can lose the exit code.
 while kill -0 "$em_agent" 2>/dev/null; do
   read -r -t 0.25 -u "$em_tick"
@@ -236,6 +250,8 @@ wait "$em_agent"
 exit "$?"
 "#;
 
+#[cfg(test)]
+mod containers;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

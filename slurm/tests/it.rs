@@ -2,6 +2,8 @@
 
 #[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/containers.rs"]
+mod containers;
 #[path = "it/hostile.rs"]
 mod hostile;
 #[path = "it/injection.rs"]

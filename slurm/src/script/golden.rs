@@ -95,7 +95,11 @@ fn an_agent_in_apptainer() {
 
 #[test]
 fn an_agent_in_pyxis() {
-    insta::assert_snapshot!(differs("docker://nvcr.io#nvidia/pytorch:25.01-py3", Some("gpu:1")), @"srun --nodes=1 --ntasks=1 --cpu-bind=none --container-image='docker://nvcr.io#nvidia/pytorch:25.01-py3' --container-mounts='/shared/jobs/a:/shared/jobs/a,/shared/my store:/shared/my store,/opt/em:/opt/em' --container-workdir=/shared/jobs/a /opt/em/em-agent run --plan /shared/jobs/a/plan.json {em_tick}<&- &");
+    insta::assert_snapshot!(differs("docker://nvcr.io#nvidia/pytorch:25.01-py3", Some("gpu:1")), @r#"
+    # The agent is a step of the job. srun would answer TERM by killing it: Slurm passes the signal on.
+      { [ -n "${SLURM_JOB_ID:-}" ] && scancel --signal=TERM "$SLURM_JOB_ID" 2>/dev/null; } || kill -TERM "$em_agent" 2>/dev/null
+    srun --nodes=1 --ntasks=1 --cpu-bind=none --container-image='docker://nvcr.io#nvidia/pytorch:25.01-py3' --container-mounts='/shared/jobs/a:/shared/jobs/a,/shared/my store:/shared/my store,/opt/em:/opt/em' --container-workdir=/shared/jobs/a /opt/em/em-agent run --plan /shared/jobs/a/plan.json {em_tick}<&- &
+    "#);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::Witness;
 
-fn script(job_dir: &Path, agent: &[&str]) -> JobScript {
+pub(super) fn script(job_dir: &Path, agent: &[&str]) -> JobScript {
     JobScript {
         name: "em-1a2b3c4d-01J".to_owned(),
         comment: "em experiment=demo shard=1 attempt=1".to_owned(),
@@ -19,7 +19,7 @@ fn script(job_dir: &Path, agent: &[&str]) -> JobScript {
     }
 }
 
-fn start(script: &JobScript, restart_count: &str) -> Child {
+pub(super) fn start(script: &JobScript, restart_count: &str) -> Child {
     let file = script.job_dir.join(SCRIPT_FILE);
     std::fs::write(&file, script.render()).expect("the script is written");
     let mut command = Command::new("bash");
@@ -27,13 +27,13 @@ fn start(script: &JobScript, restart_count: &str) -> Child {
     command.spawn().expect("bash runs")
 }
 
-fn term(child: &Child) {
+pub(super) fn term(child: &Child) {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the script is alive");
 }
 
 /// The script's exit status; killed, and the test failed, when it does not end.
-fn ended(mut child: Child) -> ExitStatus {
+pub(super) fn ended(mut child: Child) -> ExitStatus {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(status) = child.try_wait().expect("a child of ours") {
@@ -47,7 +47,7 @@ fn ended(mut child: Child) -> ExitStatus {
     }
 }
 
-fn wait_for(file: &Path) {
+pub(super) fn wait_for(file: &Path) {
     let end = Instant::now() + Duration::from_secs(20);
     while !file.exists() {
         assert!(Instant::now() < end, "{} did not appear", file.display());
@@ -56,7 +56,7 @@ fn wait_for(file: &Path) {
 }
 
 /// Exit code and restart count.
-fn witness(dir: &Path) -> (i32, u32) {
+pub(super) fn witness(dir: &Path) -> (i32, u32) {
     let witness = Witness::read(dir).expect("readable").expect("written");
     (witness.code, witness.restart_count)
 }
