@@ -29,7 +29,7 @@ pub fn plan(settings: &JobSettings, assignment: &Assignment<'_>) -> Plan {
         shard: assignment.shard,
         attempt: assignment.attempt,
         attempt_number: assignment.number,
-        server: Server { url: settings.advertise.clone(), ca_sha256: None, claim_timeout: settings.claim_timeout },
+        server: Some(Server { url: settings.advertise.clone(), ca_sha256: None, claim_timeout: settings.claim_timeout }),
         store_dir: settings.store_dir.to_string_lossy().into_owned(),
         model: spec.model.clone(),
         dataset: spec.dataset.clone(),
