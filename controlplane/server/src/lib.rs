@@ -5,6 +5,7 @@
 pub mod admit;
 pub mod config;
 pub mod http;
+pub mod import;
 pub mod job;
 pub mod metrics;
 pub mod reconcile;

@@ -27,7 +27,7 @@ mod sweep;
 mod tests;
 
 pub use body::parse_body;
-pub use metadata::{annotation_error, label_error};
+pub use metadata::{annotation_error, label_error, name_error};
 
 use reader::{Errors, Node, words};
 

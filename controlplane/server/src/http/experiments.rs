@@ -1,5 +1,7 @@
 //! `/experiments`: create, list, read, change, delete. The acknowledgement follows the commit.
 
+use std::path::PathBuf;
+
 use actix_web::http::header;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
@@ -12,11 +14,13 @@ use super::problem::{Answer, Refusal};
 use super::selector::Selector;
 use super::{App, logs, parts, patch, report, results, watch};
 use crate::admit::{Admitted, NameChoice, admit, parse_body};
+use crate::job;
 use crate::store::experiments::{Creation, measured};
 use crate::store::{self, Store};
 
 /// The largest experiment that anybody wrote by hand has a few kilobytes.
 const BODY_BYTES: usize = 1 << 20;
+const DRY_ONLY: &str = "goes with dryRun=true only: nothing is stored";
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
 
@@ -44,26 +48,37 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[serde(rename_all = "camelCase")]
 struct CreateQuery {
     dry_run: Option<bool>,
+    /// With `dryRun`: script and plan for a run in this folder, without a server.
+    standalone: Option<PathBuf>,
 }
 
 async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
     let value = parse_body(&body, content_type(&request))?;
     let admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
-    if query.dry_run.unwrap_or(false) {
+    let dry_run = query.dry_run.unwrap_or(false);
+    if let Some(dir) = &query.standalone {
+        let standalone =
+            if dry_run { job::standalone(&app.jobs, Store::preview(&admitted, &who.owner), dir) } else { Err(DRY_ONLY.to_owned()) };
+        let (experiment, plan, script) =
+            standalone.map_err(|detail| Refusal::bad_request("invalid_query", format!("standalone: {detail}")))?;
+        let (script, plan) = (Some(script.render()), Some(plan));
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan }));
+    }
+    if dry_run {
         let experiment = preview(&app, &admitted, &who.owner).await?;
         let script = Some(parts::preview_script(&app, &experiment));
-        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script }));
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan: None }));
     }
     let (mut response, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
         Creation::New(experiment) => {
             let mut response = HttpResponse::Created();
-            response.insert_header((header::LOCATION, format!("/experiments/{}", experiment.metadata.name)));
+            response.insert_header(location(&experiment));
             (response, experiment)
         }
         Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
     };
     response.insert_header(etag(&experiment));
-    Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None }))
+    Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
 }
 
 /// What a creation would answer, and whether it would be refused.
@@ -145,6 +160,10 @@ async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
 
 fn shown(mut response: HttpResponseBuilder, experiment: &Experiment) -> HttpResponse {
     response.insert_header(etag(experiment)).json(experiment)
+}
+
+pub(super) fn location(experiment: &Experiment) -> (header::HeaderName, String) {
+    (header::LOCATION, format!("/experiments/{}", experiment.metadata.name))
 }
 
 fn etag(experiment: &Experiment) -> (header::HeaderName, String) {

@@ -14,6 +14,7 @@ mod access;
 mod agent;
 mod experiments;
 mod health;
+mod import;
 mod logs;
 mod observe;
 mod pages;
@@ -95,7 +96,8 @@ fn all(config: &mut ServiceConfig) {
         .configure(scrape::routes)
         .configure(sessions::routes)
         .configure(agent::routes)
-        .configure(experiments::routes);
+        .configure(experiments::routes)
+        .configure(import::routes);
 }
 
 fn basics(config: &mut ServiceConfig) {

@@ -1,6 +1,6 @@
 //! The sbatch text of one job.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use em_api::spec::{Slurm, Spec};
 use em_api::{AttemptId, ExperimentUid, ShardId};
@@ -17,7 +17,18 @@ pub fn script(
     job_name: &str,
 ) -> JobScript {
     let (name, uid) = experiment;
-    let job_dir = settings.attempt_dir(name, uid, attempt);
+    script_in(settings.attempt_dir(name, uid, attempt), settings, name, spec, (shard, attempt), job_name)
+}
+
+/// The same in a folder of the caller's choice.
+pub(super) fn script_in(
+    job_dir: PathBuf,
+    settings: &JobSettings,
+    name: &str,
+    spec: &Spec,
+    (shard, attempt): (ShardId, AttemptId),
+    job_name: &str,
+) -> JobScript {
     let plan = plan_path(&job_dir).to_string_lossy().into_owned();
     let agent_dir = settings.agent.parent().map(Path::to_path_buf);
     let mounts = [Some(settings.store_dir.clone()), agent_dir].into_iter().flatten().collect();
