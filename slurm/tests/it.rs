@@ -3,6 +3,12 @@
 #[path = "it/cluster.rs"]
 #[allow(dead_code, reason = "shared with the other test binaries, which use the rest")]
 mod cluster;
+#[path = "it/containers.rs"]
+mod containers;
+#[path = "it/hostile.rs"]
+mod hostile;
+#[path = "it/injection.rs"]
+mod injection;
 #[path = "it/views.rs"]
 mod views;
 

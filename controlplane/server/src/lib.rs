@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod config;
 pub mod hints;
 pub mod http;
+pub mod import;
 pub mod job;
 pub mod metrics;
 pub mod reconcile;

@@ -120,14 +120,8 @@ const FULL: [&str; 6] = [
 /// sbatch's own words before what the controller, or the way to it, said.
 const ASKED: &str = "Batch job submission failed: ";
 
-/// The name must come back from squeue as it was sent and must not be read as an option or a list.
 pub(crate) fn findable(name: &str) -> Result<(), SubmitError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.len() <= 128 && name.chars().all(plain) {
-        return Ok(());
-    }
-    let stderr = format!("`{name}` is no usable job name: 1 to 128 letters, digits, `-`, `_`, `.`");
-    Err(SubmitError::Rejected { stderr })
+    crate::script::unfindable(name).map_or(Ok(()), |stderr| Err(SubmitError::Rejected { stderr }))
 }
 
 pub(super) fn submitted(ran: Result<Output, RunError>) -> Result<Submitted, SubmitError> {

@@ -1,8 +1,8 @@
 //! What every transport does, with Slurm or without.
 
-use em_slurm::{ExitStatus, JobOptions, JobState, SubmitError, WITNESS_FILE, Witness};
+use em_slurm::{ExitStatus, JobOptions, JobState, SubmitError, WITNESS_FILE};
 
-use crate::cluster::wait_for;
+use crate::cluster::{wait_for, witness};
 use crate::subject::Subject;
 
 pub(crate) async fn a_job_runs_and_is_over_with_its_exit_code(subject: &Subject) {
@@ -20,14 +20,14 @@ pub(crate) async fn a_job_runs_and_is_over_with_its_exit_code(subject: &Subject)
     let age = submitted.duration_until(jiff::Timestamp::now()).as_secs();
     assert!((0..120).contains(&age) && started >= submitted, "{live:?}");
     assert_eq!(live.ends_at.expect("a time limit"), started + jiff::SignedDuration::from_mins(5));
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), None);
+    assert_eq!(em_slurm::Witness::read(&script.job_dir).expect("readable"), None);
     let found = subject.slurm.find(&script.name).await.expect("an answer");
     assert_eq!(found.iter().map(|view| &view.id).collect::<Vec<_>>(), [&id], "a running job");
 
     std::fs::write(script.job_dir.join("go"), "").expect("written");
     let over = subject.view(&script.name, |view| view.state.ended()).await;
     assert_eq!((over.state, over.exit), (JobState::Failed, Some(ExitStatus { code: 3, signal: 0 })));
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), Some(Witness { code: 3, restart_count: 0 }));
+    assert_eq!(witness(&script), (3, 0));
     let read = |file: &str| std::fs::read_to_string(script.job_dir.join(file)).expect(file);
     assert_eq!(read(&format!("slurm_{id}.out")), "done\n");
     assert_eq!(read("user").trim(), subject.user);
@@ -73,7 +73,7 @@ pub(crate) async fn cancel_tells_the_agent_and_a_job_that_is_gone_counts_as_canc
     assert_eq!(view.state, JobState::Cancelled);
     wait_for("the agent's farewell", || script.job_dir.join("farewell").exists()).await;
     wait_for("the witness", || script.job_dir.join(WITNESS_FILE).exists()).await;
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), Some(Witness { code: 0, restart_count: 0 }));
+    assert_eq!(witness(&script), (0, 0));
 
     subject.slurm.cancel(&id).await.expect("a finished job counts as cancelled");
     subject.slurm.cancel("99999").await.expect("an unknown job counts as cancelled");

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use em_slurm::{JobOptions, JobState, PendingReason, SubmitError, WITNESS_FILE, Witness};
+use em_slurm::{JobOptions, JobState, PendingReason, SubmitError, WITNESS_FILE};
 
-use crate::cluster::{Cluster, bin_dir, wait_for};
+use crate::cluster::{Cluster, bin_dir, wait_for, witness};
 use crate::subject::Subject;
 
 pub(crate) async fn gpus_are_given(subject: &Subject) {
@@ -68,7 +68,7 @@ pub(crate) async fn a_requeue_is_a_restart_of_the_same_job(cluster: &Cluster, su
     subject.slurm.cancel(&id).await.expect("cancelled");
     subject.view(&script.name, |view| view.state.ended()).await;
     wait_for("the witness", || script.job_dir.join(WITNESS_FILE).exists()).await;
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), Some(Witness { code: 143, restart_count: 1 }));
+    assert_eq!(witness(&script), (143, 1));
 }
 
 /// Our own jobs only, although Slurm shows everybody's.

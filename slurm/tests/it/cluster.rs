@@ -182,3 +182,9 @@ pub(crate) async fn wait_for(what: &str, condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// Exit code and restart count that the script has left.
+pub(crate) fn witness(script: &JobScript) -> (i32, u32) {
+    let witness = em_slurm::Witness::read(&script.job_dir).expect("readable").expect("written");
+    (witness.code, witness.restart_count)
+}

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use em_slurm::{Scheduler, Witness};
+use em_slurm::Scheduler;
 
-use crate::cluster::{Cluster, agent, job};
+use crate::cluster::{Cluster, agent, job, witness};
 
 #[tokio::test]
 async fn the_witness_speaks_for_a_job_that_nobody_remembers() {
@@ -20,5 +20,5 @@ async fn the_witness_speaks_for_a_job_that_nobody_remembers() {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     assert_eq!(slurm.list("em-").await.expect("an answer"), []);
-    assert_eq!(Witness::read(&script.job_dir).expect("readable"), Some(Witness { code: 137, restart_count: 0 }));
+    assert_eq!(witness(&script), (137, 0));
 }

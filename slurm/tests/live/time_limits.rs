@@ -1,8 +1,8 @@
 //! Ends by time, the shortest limit being one minute.
 
-use em_slurm::{JobOptions, JobState, PendingReason, Witness};
+use em_slurm::{JobOptions, JobState, PendingReason};
 
-use crate::cluster::{agent, job};
+use crate::cluster::{agent, job, witness};
 use crate::stage::{Stage, status};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn a_job_out_of_time_is_told_before_and_ends_as_its_state_says() {
     assert_eq!((&view.state, view.exit, view.reason.as_deref()), (&JobState::Completed, status(0, 0), None), "{view:?}");
     let view = stage.ended("polite").await;
     assert_eq!((&view.state, view.exit), (&JobState::Failed, status(5, 0)), "{view:?}");
-    assert_eq!(Witness::read(&polite.job_dir).expect("readable"), Some(Witness { code: 5, restart_count: 0 }));
+    assert_eq!(witness(&polite), (5, 0));
 
     let view = stage.ended("timeout").await;
     assert_eq!(

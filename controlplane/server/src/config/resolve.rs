@@ -71,6 +71,8 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    #[error("--job-dir {0}")]
+    JobDirectory(String),
     #[error("{setting} must be longer than zero")]
     Zero { setting: &'static str },
     #[error("{setting} {value} is not a number from {least} to {most}")]
@@ -100,6 +102,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
     }
     let state_dir = absolute("--state-dir", args.state_dir.map_or_else(default_state_dir, Ok)?)?;
     let job_dir = absolute("--job-dir", args.job_dir.unwrap_or_else(|| state_dir.join("jobs")))?;
+    em_slurm::validate_job_dir(&job_dir).map_err(ConfigError::JobDirectory)?;
     let store_dir = absolute("--store-dir", args.store_dir.unwrap_or_else(|| job_dir.join("store")))?;
     let agent = absolute("--agent", args.agent.unwrap_or_else(agent_beside_us))?;
     let seconds = |setting, value: Option<HumanDuration>, default: u64| match value {
@@ -190,6 +193,14 @@ mod tests {
         for scheduler in ["rest", "local"] {
             let error = resolve(parse(&["--scheduler", scheduler])).unwrap_err();
             assert!(error.to_string().contains("not available yet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_job_directory_that_slurm_would_misread_is_refused() {
+        for path in ["/srv/100%", "/srv/a\\b", "/srv/a\nb"] {
+            let error = resolve(parse(&["--job-dir", path])).unwrap_err();
+            assert!(error.to_string().starts_with("--job-dir `/srv/"), "{error}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The next step of one open attempt: submit it, find it, follow it, cancel it, collect it.
 
+use em_api::Timestamp;
 use em_api::status::EventType;
 use em_slurm::{JobView, PendingReason};
 
@@ -160,13 +161,15 @@ fn missing(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted,
     let claimed = attempt.claim.as_ref().map(|claim| claim.restart_count);
     let run = claimed.max(submitted.job.restarts).unwrap_or(0);
     let witness = sources.and_then(|sources| sources.witness).filter(|witness| witness.restart_count >= run);
-    let over = |outcome, exit_code| {
-        let over = Some(Over { at: world.now, outcome, exit_code, spool_read: false });
+    let over = |at: Option<Timestamp>, outcome, exit_code| {
+        // The node's clock may be ahead of ours.
+        let at = at.map_or(world.now, |at| at.min(world.now));
+        let over = Some(Over { at, outcome, exit_code, spool_read: false });
         AttemptState::Submitted(Submitted { over, ..submitted.clone() })
     };
     if let Some(witness) = witness {
         let outcome = if witness.code == 0 { JobOutcome::Completed } else { JobOutcome::Failed };
-        decisions.push(moved(attempt, over(outcome, Some(witness.code)), None));
+        decisions.push(moved(attempt, over(witness.ended_at, outcome, Some(witness.code)), None));
         return;
     }
     let Some(since) = submitted.missing_since else {
@@ -179,7 +182,7 @@ fn missing(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted,
     if world.passed(since, world.knobs.missing_grace, decisions) && asked && !speaks {
         let message = format!("job {} is in no listing since {since} and its agent is silent", submitted.job.id);
         let event = NewEvent { kind: EventType::Warning, who: WHO.into(), reason: "JobVanished", message };
-        decisions.push(moved(attempt, over(JobOutcome::Vanished, None), Some(event)));
+        decisions.push(moved(attempt, over(None, JobOutcome::Vanished, None), Some(event)));
     }
 }
 

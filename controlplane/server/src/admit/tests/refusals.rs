@@ -147,7 +147,7 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/slurm/gpus", json!(0), "is not a number of GPUs"),
         ("/spec/slurm/nodes", json!(2), "is not available yet"),
         ("/spec/slurm/account", json!("a\u{1b}[2J"), "control character"),
-        ("/spec/slurm/qos", json!("x".repeat(3000)), "sbatch reads at most"),
+        ("/spec/slurm/qos", json!("x".repeat(3000)), "Slurm takes 1023 at most"),
         ("/spec/slurm/setup", json!(["a\nb"]), "control character"),
         ("/spec/slurm/modules", json!(["cuda; rm -rf /"]), "is not the name of an environment module"),
         ("/spec/slurm/extraArgs", json!(["--job-name=x"]), "is set by us"),
