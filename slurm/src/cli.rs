@@ -14,6 +14,7 @@ use async_trait::async_trait;
 
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
 use crate::{JobScript, JobState, JobView, SCRIPT_FILE};
+pub(crate) use answer::findable;
 use command::{Call, RunError};
 
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct CliSettings {
     pub bin_dir: Option<PathBuf>,
     /// Configuration file of the cluster; absent: `SLURM_CONF` of our own environment, else the site's.
     pub slurm_conf: Option<PathBuf>,
-    /// Variables passed on to the commands, and so to the jobs, beside the short list of `command.rs`.
+    /// Variables passed on to the commands, and so to the jobs, beside the short list of `environment.rs`.
     pub pass_env: Vec<String>,
     /// How far back a name is looked up in accounting.
     pub accounting_days: u32,
@@ -70,7 +71,7 @@ impl Scheduler for CliScheduler {
     }
 
     async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
-        answer::findable(&job.name)?;
+        findable(&job.name)?;
         let call = Call::new("sbatch")
             .arg("--parsable")
             .arg(format!("--job-name={}", job.name))

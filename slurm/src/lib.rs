@@ -16,11 +16,15 @@ mod quote;
 mod script;
 mod witness;
 
+mod environment;
+
 mod cli;
+mod local;
 
 pub use cli::{CliScheduler, CliSettings};
 pub use cluster::{ClusterView, Gres, Limits, Node, Partition};
 pub use extra_arg::validate_extra_arg;
+pub use local::{LocalError, LocalGpus, LocalScheduler, LocalSettings};
 pub use options::{JobOptions, OptionError};
 pub use pending::PendingReason;
 pub use quote::quote;

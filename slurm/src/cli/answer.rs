@@ -88,7 +88,7 @@ fn limited(stderr: &str) -> bool {
     stderr.contains("MaxSubmitJob") || stderr.contains("Slurm temporarily unable to accept job")
 }
 
-pub(super) fn findable(name: &str) -> Result<(), SubmitError> {
+pub(crate) fn findable(name: &str) -> Result<(), SubmitError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !name.is_empty() && name.len() <= 128 && name.chars().all(plain) {
         return Ok(());
