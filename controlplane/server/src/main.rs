@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use em_controlplane::config::{Args, Command, LogFormat, Settings, resolve};
+use em_controlplane::config::{Args, Command, LogFormat, SchedulerKind, Settings, resolve};
 use em_controlplane::serve;
-use em_slurm::{CliScheduler, CliSettings};
+use em_slurm::{CliScheduler, CliSettings, LocalScheduler, LocalSettings, Scheduler};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -33,12 +33,7 @@ fn main() -> ExitCode {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let scheduler = CliScheduler::new(CliSettings {
-        timeout: settings.slurm_timeout,
-        bin_dir: settings.slurm_bin_dir.clone(),
-        ..CliSettings::default()
-    });
-    let mut running = serve::start(settings, Arc::new(scheduler)).await?;
+    let mut running = serve::start(settings, scheduler(settings)?).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -47,6 +42,22 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!("stopping; jobs go on and the next start finds them");
     running.stop().await;
     Ok(())
+}
+
+fn scheduler(settings: &Settings) -> anyhow::Result<Arc<dyn Scheduler>> {
+    Ok(match settings.scheduler {
+        SchedulerKind::Cli => Arc::new(CliScheduler::new(CliSettings {
+            timeout: settings.slurm_timeout,
+            bin_dir: settings.slurm_bin_dir.clone(),
+            ..CliSettings::default()
+        })),
+        SchedulerKind::Local => Arc::new(LocalScheduler::new(LocalSettings {
+            jobs_at_once: settings.local_jobs,
+            gpus: settings.local_gpus.clone(),
+            ..LocalSettings::new(settings.state_dir.join("local"))
+        })?),
+        SchedulerKind::Rest => anyhow::bail!("--scheduler rest is not available yet; use --scheduler cli or local"),
+    })
 }
 
 fn log_to_stderr(format: LogFormat) {

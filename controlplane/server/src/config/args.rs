@@ -1,6 +1,7 @@
 //! The command line. Each setting is also an `EM_…` variable and a key of the TOML file (the flag's name without dashes in front).
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -59,7 +60,7 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_AGENT", value_name = "FILE")]
     pub agent: Option<PathBuf>,
 
-    /// How Slurm is reached [default: cli]
+    /// How jobs are run: through Slurm's commands, or without Slurm [default: cli]
     #[arg(long, env = "EM_SCHEDULER", value_enum)]
     pub scheduler: Option<SchedulerKind>,
 
@@ -70,6 +71,15 @@ pub struct ServeArgs {
     /// A Slurm command that has not ended after this long is given up [default: 30s]
     #[arg(long, env = "EM_SLURM_TIMEOUT", value_name = "DURATION")]
     pub slurm_timeout: Option<HumanDuration>,
+
+    /// With --scheduler local: GPUs of this machine that jobs may have; a count, indices or UUIDs, a type before `:` (2, 0-3, l40s:2)
+    /// [default: none]
+    #[arg(long, env = "EM_LOCAL_GPUS", value_name = "GPUS")]
+    pub local_gpus: Option<String>,
+
+    /// With --scheduler local: how many jobs run at one time; more than one disturb each other's measurements [default: 1]
+    #[arg(long, env = "EM_LOCAL_JOBS", value_name = "COUNT")]
+    pub local_jobs: Option<NonZeroUsize>,
 
     /// Database address [default: sqlite in the state directory]
     #[arg(long, env = "EM_DATABASE", value_name = "URL")]
@@ -141,7 +151,7 @@ pub enum SchedulerKind {
     Cli,
     /// slurmrestd (not available yet).
     Rest,
-    /// No Slurm: jobs as child processes (not available yet).
+    /// No Slurm: jobs as processes of this machine, a laptop or one GPU server.
     Local,
 }
 

@@ -24,6 +24,8 @@ pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
         scheduler: strong.scheduler.or(weak.scheduler),
         slurm_bin_dir: strong.slurm_bin_dir.or(weak.slurm_bin_dir),
         slurm_timeout: strong.slurm_timeout.or(weak.slurm_timeout),
+        local_gpus: strong.local_gpus.or(weak.local_gpus),
+        local_jobs: strong.local_jobs.or(weak.local_jobs),
         database: strong.database.or(weak.database),
         config: strong.config,
         poll_interval: strong.poll_interval.or(weak.poll_interval),
