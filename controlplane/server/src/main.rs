@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use em_controlplane::config::{Args, Command, LogFormat, SchedulerKind, Settings, resolve};
 use em_controlplane::serve;
-use em_slurm::{CliScheduler, CliSettings, LocalScheduler, LocalSettings, Scheduler};
+use em_slurm::{CliScheduler, CliSettings, LocalScheduler, LocalSettings, RestScheduler, Scheduler};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -56,7 +56,10 @@ fn scheduler(settings: &Settings) -> anyhow::Result<Arc<dyn Scheduler>> {
             gpus: settings.local_gpus.clone(),
             ..LocalSettings::new(settings.state_dir.join("local"))
         })?),
-        SchedulerKind::Rest => anyhow::bail!("--scheduler rest is not available yet; use --scheduler cli or local"),
+        SchedulerKind::Rest => {
+            let rest = settings.rest.clone().context("the settings of slurmrestd")?;
+            Arc::new(RestScheduler::new(rest).context("setting up slurmrestd")?)
+        }
     })
 }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use em_api::HumanDuration;
-use em_slurm::LocalGpus;
+use em_slurm::{LocalGpus, RestSettings};
 
 use super::args::{LogFormat, SchedulerKind, ServeArgs};
-use super::file;
+use super::{file, rest};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -24,6 +24,8 @@ pub struct Settings {
     pub slurm_bin_dir: Option<PathBuf>,
     pub slurm_timeout: Duration,
     pub scheduler: SchedulerKind,
+    /// With `--scheduler rest`.
+    pub rest: Option<RestSettings>,
     pub local_gpus: LocalGpus,
     pub local_jobs: NonZeroUsize,
     /// `None`: SQLite in the state directory.
@@ -51,8 +53,10 @@ pub enum ConfigError {
          clear. Listen on 127.0.0.1 and use an SSH tunnel (ssh -L) or a TLS proxy in front"
     )]
     NotLoopback { setting: &'static str, address: SocketAddr },
-    #[error("--scheduler {0} is not available yet; use --scheduler cli or local")]
-    Scheduler(&'static str),
+    #[error("--scheduler rest needs --slurmrestd: the path of its Unix socket, or http://host:port")]
+    NoSlurmrestd,
+    #[error("--slurmrestd-version")]
+    SlurmrestdVersion(#[source] em_slurm::UnknownVersion),
     #[error("--local-gpus: {0}")]
     LocalGpus(String),
     #[error("--advertise `{0}` is not a web address; write for example http://login1:8080")]
@@ -95,9 +99,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         None => args,
     };
     let scheduler = args.scheduler.unwrap_or(SchedulerKind::Cli);
-    if scheduler == SchedulerKind::Rest {
-        return Err(ConfigError::Scheduler("rest"));
-    }
+    let rest = if scheduler == SchedulerKind::Rest { Some(rest::settings(&args)?) } else { None };
     let local_gpus = args.local_gpus.as_deref().unwrap_or("0").parse().map_err(ConfigError::LocalGpus)?;
     let listen = loopback("--listen", args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))))?;
     let agent_listen = args.agent_listen.map(|address| loopback("--agent-listen", address)).transpose()?;
@@ -131,6 +133,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         slurm_bin_dir: args.slurm_bin_dir,
         slurm_timeout: seconds("--slurm-timeout", args.slurm_timeout, 30)?,
         scheduler,
+        rest,
         local_gpus,
         local_jobs: args.local_jobs.unwrap_or(NonZeroUsize::MIN),
         database: args.database,
@@ -179,6 +182,7 @@ fn agent_beside_us() -> PathBuf {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use clap::Parser;
+    use em_slurm::{RestEndpoint, TokenSource};
 
     use super::*;
     use crate::config::{Args, Command};
@@ -199,9 +203,20 @@ mod tests {
     }
 
     #[test]
-    fn a_scheduler_to_come_is_named_as_such() {
+    fn slurmrestd_is_reached_by_its_socket_or_its_address() {
         let error = resolve(parse(&["--scheduler", "rest"])).unwrap_err();
-        assert!(error.to_string().contains("not available yet"), "{error}");
+        assert!(error.to_string().contains("needs --slurmrestd"), "{error}");
+        let rest = |arguments: &[&str]| resolve(parse(&[&["--scheduler", "rest"], arguments].concat())).unwrap().rest.unwrap();
+        for path in ["/run/slurmrestd.sock", "unix:/run/slurmrestd.sock"] {
+            let by_socket = rest(&["--slurmrestd", path]);
+            assert_eq!((by_socket.endpoint, by_socket.token), (RestEndpoint::Socket("/run/slurmrestd.sock".into()), None));
+        }
+        let command = "scontrol token lifespan=600";
+        let by_token = rest(&["--slurmrestd", "http://login:6820", "--slurmrestd-token-command", command]);
+        let words = command.split(' ').map(str::to_owned).collect();
+        assert_eq!(by_token.token, Some(TokenSource::Command(words)));
+        let error = resolve(parse(&["--scheduler", "rest", "--slurmrestd", "/s", "--slurmrestd-version", "v1"])).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("v1"), "{error}");
     }
 
     #[test]

@@ -172,6 +172,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         slurm_bin_dir: None,
         slurm_timeout: ms(1_000),
         scheduler: SchedulerKind::Cli,
+        rest: None,
         local_gpus: Default::default(),
         local_jobs: std::num::NonZeroUsize::MIN,
         database: None,
