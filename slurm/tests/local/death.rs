@@ -160,7 +160,9 @@ async fn a_job_that_a_reboot_ended_is_a_node_failure_and_never_runs_again() {
     let supervisor = supervisor(&bench, &id);
     std::fs::remove_file(bench.record(&id).join("supervisor")).expect("removed");
     signal(&supervisor, Signal::KILL);
-    bench.processes().into_iter().for_each(|pid| drop(rustix::process::kill_process(pid, Signal::KILL)));
+    for pid in bench.processes() {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
     wait_for("their end", || bench.processes().is_empty()).await;
     of_another_boot(&bench, &id);
     let local = bench.open();
