@@ -110,11 +110,13 @@ impl Queue {
                 continue;
             }
             let mut record = Record::read(self.jobs().join(id.to_string()))?;
-            if record.outcome.is_none() && record.start.is_some() && !record.supervised()? {
-                if let Err(error) = self.settle(&mut record, now) {
-                    tracing::warn!(job = id, %error, "the end of the job cannot be written down yet");
-                    record.ending = true;
-                }
+            if record.outcome.is_none()
+                && record.start.is_some()
+                && !record.supervised()?
+                && let Err(error) = self.settle(&mut record, now)
+            {
+                tracing::warn!(job = id, %error, "the end of the job cannot be written down yet");
+                record.ending = true;
             }
             if record.outcome.is_some() {
                 views.push(self.remember(&record));
