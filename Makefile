@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-slurm test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -16,8 +16,12 @@ serve: ## Start the control plane on the demo's state, to look at its page
 test: ## Everything that CI runs: lints, unit, integration and end-to-end tests on a real Slurm cluster
 	@scripts/test.sh
 
-test-full: ## All tests that need no GPU (at this stage the same as `make test`)
+test-slurm: ## All cases of Slurm on real clusters, those that take minutes too (SLURM=DIR: another Slurm, by its folder)
+	EM_TEST_SLURM_PREFIX="$(SLURM)" cargo test --locked -p em-slurm --features long-tests
+
+test-full: ## All tests that need no GPU: `make test`, then `make test-slurm`
 	@scripts/test.sh
+	@$(MAKE) --no-print-directory test-slurm
 
 check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh

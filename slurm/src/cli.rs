@@ -5,6 +5,8 @@ mod accounting;
 mod answer;
 mod command;
 mod listing;
+#[cfg(test)]
+mod recorded;
 mod time;
 
 use std::path::PathBuf;

@@ -34,7 +34,11 @@ pub(super) async fn find(name: &str, settings: &CliSettings) -> Result<Vec<JobVi
         }
         return Err(ReadError::Unreachable { program: "sacct", stderr: output.words() });
     }
-    output.stdout.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
+    parse(&output.stdout)
+}
+
+pub(super) fn parse(stdout: &str) -> Result<Vec<JobView>, ReadError> {
+    stdout.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
 }
 
 fn line(line: &str) -> Result<JobView, ReadError> {
