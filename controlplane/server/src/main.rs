@@ -1,4 +1,4 @@
-//! `em-controlplane`: reads settings, starts the server, waits for a signal.
+//! `em-controlplane`: reads settings, starts the server and waits for a signal, or looks whether it would work.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -6,22 +6,25 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use em_controlplane::config::{Args, Command, LogFormat, Settings, resolve};
+use em_controlplane::config::{Args, Command, DoctorArgs, DoctorFormat, LogFormat, Settings, resolve};
+use em_controlplane::doctor::{self, Demands};
 use em_controlplane::serve;
-use em_slurm::{CliScheduler, CliSettings};
+use em_slurm::{CliScheduler, CliSettings, Scheduler};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let Command::Serve(args) = Args::parse().command;
-    let result = resolve(*args).map_err(anyhow::Error::from).and_then(|settings| {
-        // Whatever we make is for our account only, unless it says otherwise.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        log_to_stderr(settings.log_format);
-        run(&settings)
-    });
+    // Whatever we make is for our account only, unless it says otherwise.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let result = match Args::parse().command {
+        Command::Serve(args) => resolve(*args).map_err(anyhow::Error::from).and_then(|settings| {
+            log_to_stderr(settings.log_format);
+            run(&settings).map(|()| ExitCode::SUCCESS)
+        }),
+        Command::Doctor(args) => examine(*args),
+    };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("em-controlplane: {error:#}");
             ExitCode::FAILURE
@@ -33,12 +36,7 @@ fn main() -> ExitCode {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let scheduler = CliScheduler::new(CliSettings {
-        timeout: settings.slurm_timeout,
-        bin_dir: settings.slurm_bin_dir.clone(),
-        ..CliSettings::default()
-    });
-    let mut running = serve::start(settings, Arc::new(scheduler)).await?;
+    let mut running = serve::start(settings, scheduler(settings)).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -47,6 +45,23 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!("stopping; jobs go on and the next start finds them");
     running.stop().await;
     Ok(())
+}
+
+#[tokio::main]
+async fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let settings = resolve(args.serve)?;
+    let demands = Demands { partition: args.partition, account: args.account, qos: args.qos };
+    let checks = doctor::examine(&settings, scheduler(&settings), &demands).await;
+    match args.output {
+        DoctorFormat::Text => print!("{}", doctor::table(&checks)),
+        DoctorFormat::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
+    }
+    Ok(if doctor::any_failed(&checks) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn scheduler(settings: &Settings) -> Arc<dyn Scheduler> {
+    let timeout = settings.slurm_timeout;
+    Arc::new(CliScheduler::new(CliSettings { timeout, bin_dir: settings.slurm_bin_dir.clone(), ..CliSettings::default() }))
 }
 
 fn log_to_stderr(format: LogFormat) {
