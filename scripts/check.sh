@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh .ci/run; fi
+if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh deploy/slurm/*.sh .ci/run; fi
