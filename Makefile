@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-chaos test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -15,6 +15,9 @@ serve: ## Start the control plane on the demo's state, to look at its page
 
 test: ## Everything that CI runs: lints, unit, integration and end-to-end tests on a real Slurm cluster
 	@scripts/test.sh
+
+test-chaos: ## 210 submissions on real Slurm while sbatch breaks in every way and the controller is killed (EM_CHAOS_SEED=)
+	@scripts/test-chaos.sh
 
 test-full: ## All tests that need no GPU (at this stage the same as `make test`)
 	@scripts/test.sh

@@ -11,6 +11,8 @@ set -euo pipefail
 . "$ROOT/scripts/cluster/configuration.sh"
 # shellcheck source=scripts/cluster/accounting.sh
 . "$ROOT/scripts/cluster/accounting.sh"
+# shellcheck source=scripts/cluster/rest.sh
+. "$ROOT/scripts/cluster/rest.sh"
 
 usage() {
   cat <<'HELP'
@@ -26,10 +28,14 @@ Afterwards:  . DIR/env.sh        and squeue, sbatch, … talk to this cluster.
 Everything is under DIR; /etc is not touched. Works as root and as an ordinary user; several run side by side. By environment:
   DIR=.em/cluster   the folder        NODES=4  CPUS=4  MEM=16384 (MB)  GPUS=2   of virtual nodes; may be more than the machine has
   GPUTYPE=          a name such as l40s makes them typed: gpu:l40s:2
-  PORT=auto         first of NODES + 2 ports on loopback
+  PORT=auto         first of NODES + 3 ports on loopback
   ACCT=0            1: accounting too (slurmdbd on a MariaDB of its own; ENFORCE=associations,limits sets AccountingStorageEnforce)
+  REST=0            1: Slurm's REST API too, on a Unix socket and on loopback with tokens (slurmrestd, its addresses are in DIR/env.sh)
   MINJOBAGE=300     seconds that a finished job stays in the listing
   KILLWAIT=30       seconds between TERM and KILL     MESSAGETIMEOUT=10     EXTRA_CONF=FILE   more lines for slurm.conf
+  PREFIX=DIR        another Slurm than the installed one: its programs in DIR/bin and DIR/sbin
+  TASK=task/none  PROCTRACK=proctrack/linuxproc     task/cgroup and proctrack/cgroup: memory limits are enforced (root only)
+  JOB_HOME=DIR      home folder of the jobs, instead of their user's (whose login files may be slow, or take locks)
 Partitions: main (default), gpu (where GPUS > 0), short (1 minute), low and lowc (preempted by high: requeued, cancelled), high.
 HELP
 }
@@ -47,13 +53,15 @@ while [ $# -gt 0 ]; do
 done
 
 DIR=$(realpath -m "${DIR:-$EM_DIR/cluster}")
-NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} GPUTYPE=${GPUTYPE:-} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-}
+NODES=${NODES:-4} CPUS=${CPUS:-4} MEM=${MEM:-16384} GPUS=${GPUS:-2} GPUTYPE=${GPUTYPE:-} PORT=${PORT:-auto} ACCT=${ACCT:-0} ENFORCE=${ENFORCE:-} REST=${REST:-0}
 MINJOBAGE=${MINJOBAGE:-300} KILLWAIT=${KILLWAIT:-30} MESSAGETIMEOUT=${MESSAGETIMEOUT:-10} EXTRA_CONF=${EXTRA_CONF:-}
+# A cluster that is there is spoken to by the programs that it was started with.
+PREFIX=${PREFIX:-$(cat "$DIR/.cluster" 2>/dev/null || true)} TASK=${TASK:-task/none} PROCTRACK=${PROCTRACK:-proctrack/linuxproc} JOB_HOME=${JOB_HOME:-}
 ME=$(id -un)
 NODE_HOST=$(uname -n)
 NODE_HOST=${NODE_HOST%%.*}
 CONF=$DIR/etc/slurm.conf
-export SLURM_CONF=$CONF PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
+export SLURM_CONF=$CONF PATH=${PREFIX:+$PREFIX/bin:$PREFIX/sbin:}$PATH:/usr/sbin:/sbin LC_ALL=C
 unset "${!SBATCH_@}" "${!SQUEUE_@}" SLURM_CLUSTERS
 
 check_knobs() {
@@ -66,12 +74,16 @@ check_knobs() {
   [[ $GPUTYPE =~ ^[A-Za-z0-9_.-]*$ ]] || die "GPUTYPE=$GPUTYPE is no plain name such as l40s"
   [[ $PORT == auto || $PORT =~ ^[0-9]{4,5}$ ]] || die "PORT=$PORT is neither auto nor a port number"
   [[ $ACCT == [01] ]] || die "ACCT=$ACCT is neither 0 nor 1"
+  [[ $REST == [01] ]] || die "REST=$REST is neither 0 nor 1"
   [[ $DIR =~ ^[A-Za-z0-9_./+:@-]+$ ]] || die "DIR=$DIR: Slurm reads its configuration word by word; use a path of plain letters, without blanks"
   # The longest socket is a job step's: DIR/spool/node200/node200_67108863.4294967291
   local longest=$((107 - 42))
   if [ ${#DIR} -gt $longest ]; then
     die "DIR is ${#DIR} bytes long, $longest at most (paths of Unix sockets end at 107 bytes): choose a shorter folder with --dir, for example under ${TMPDIR:-/tmp}"
   fi
+  [[ $PREFIX =~ ^(/[A-Za-z0-9_./+:@-]*)?$ ]] || die "PREFIX=$PREFIX must be an absolute path of plain letters"
+  [ -z "$PREFIX" ] || [ -x "$PREFIX/sbin/slurmctld" ] || die "PREFIX=$PREFIX: there is no Slurm ($PREFIX/sbin/slurmctld)"
+  [[ $JOB_HOME =~ ^(/[A-Za-z0-9_./+:@-]*)?$ ]] || die "JOB_HOME=$JOB_HOME must be an absolute path of plain letters"
   [ -z "$EXTRA_CONF" ] || [ -r "$EXTRA_CONF" ] || die "EXTRA_CONF=$EXTRA_CONF cannot be read"
 }
 
@@ -79,9 +91,12 @@ packages() {
   local missing=() pair
   local needed=(slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge)
   [ "$ACCT" = 0 ] || needed+=(slurmdbd:slurmdbd mariadbd:mariadb-server-core mariadb-install-db:mariadb-server-core mariadb:mariadb-client-core)
+  [ "$REST" = 0 ] || needed+=(slurmrestd:slurmrestd curl:curl)
   for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
   done
+  # Debian's plugin for tokens is a package of its own.
+  if [ "$REST" = 1 ] && [ "$(command -v slurmrestd || echo /usr/sbin/slurmrestd)" = /usr/sbin/slurmrestd ]; then missing+=(slurm-wlm-jwt-plugin); fi
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" || die "installing ${missing[*]} failed"
 }
 
@@ -101,7 +116,7 @@ up() {
   umask 022
   mkdir -p "$DIR"/{etc,run,log,state,spool,dev,munge}
   chmod 700 "$DIR/munge"
-  touch "$DIR/.cluster"
+  echo "$PREFIX" >"$DIR/.cluster"
   local number
   for number in $(seq 1 "$NODES"); do mkdir -p "$DIR/spool/node$number"; done
   start_munged
@@ -116,6 +131,7 @@ up() {
   start_slurmctld
   for number in $(seq 1 "$NODES"); do daemon slurmd slurmd -N "node$number"; done
   wait_until 20 "all slurmds to register" all_nodes_registered
+  start_rest
   exec 9<&-
   trap - EXIT
   say "Slurm is up: $NODES nodes × $CPUS CPUs, $GPUS GPUs, ports from $PORT$([ "$ACCT" = 0 ] || echo ', with accounting'). Use it with: . $DIR/env.sh"

@@ -35,13 +35,28 @@ impl Cluster {
         self.slurm("squeue", &["-h", "-t", "all", "-o", "%j"]).lines().map(str::to_owned).collect()
     }
 
-    /// SIGKILL to slurmctld, which then answers nothing.
+    /// SIGKILL to slurmctld, which then answers nothing. What it has not saved in its last seconds is lost.
     pub fn kill_controller(&self) {
-        let pid = std::fs::read_to_string(self.dir.path().join("run/slurmctld.pid")).expect("the controller's pid file");
-        let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the controller runs");
+        self.end_controller(rustix::process::Signal::KILL);
     }
 
+    /// SIGTERM: it saves everything.
+    pub fn stop_controller(&self) {
+        self.end_controller(rustix::process::Signal::TERM);
+    }
+
+    fn end_controller(&self, signal: rustix::process::Signal) {
+        let pid = std::fs::read_to_string(self.dir.path().join("run/slurmctld.pid")).expect("the controller's pid file");
+        let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        rustix::process::kill_process(pid, signal).expect("the controller runs");
+        // Process 1 of a container may leave it as a zombie.
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+        crate::wait_until("the controller is gone", std::time::Duration::from_secs(20), || {
+            stat().map_or(true, |stat| stat.contains(") Z ")).then_some(())
+        });
+    }
+
+    /// Starts it and waits until it answers.
     pub fn start_controller(&self) {
         let status = Command::new("slurmctld")
             .env("SLURM_CONF", self.configuration())
@@ -49,6 +64,9 @@ impl Cluster {
             .status()
             .expect("slurmctld");
         assert!(status.success());
+        crate::wait_until("the controller answers", std::time::Duration::from_secs(30), || {
+            self.slurm("scontrol", &["ping"]).contains("is UP").then_some(())
+        });
     }
 
     pub fn path(&self) -> &Path {

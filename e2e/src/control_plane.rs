@@ -16,14 +16,21 @@ pub struct ControlPlane {
     home: TempDir,
     port: u16,
     slurm_conf: PathBuf,
+    settings: Vec<String>,
     process: Option<Guarded>,
 }
 
 impl ControlPlane {
     /// Starts a control plane with a state of its own on the given cluster. Polls fast, so that tests do not wait for the clock.
     pub fn start(cluster: &Cluster) -> Self {
+        Self::start_with(cluster, &["--poll-interval", "1s", "--fast-poll-interval", "1s", "--settle-time", "2s"])
+    }
+
+    /// As [`Self::start`], with settings of the test's own.
+    pub fn start_with(cluster: &Cluster, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let home = tempfile::Builder::new().prefix("em-cp-").tempdir().expect("a temporary folder");
-        let mut plane = Self { home, port: free_port(), slurm_conf: cluster.configuration(), process: None };
+        let mut plane = Self { home, port: free_port(), slurm_conf: cluster.configuration(), settings, process: None };
         plane.restart();
         plane
     }
@@ -33,7 +40,7 @@ impl ControlPlane {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("the log");
         let errors: File = log.try_clone().expect("the log");
         let mut command = Command::new(binary("em-controlplane"));
-        command.args(["serve", "--scheduler", "cli", "--poll-interval", "1s", "--fast-poll-interval", "1s", "--settle-time", "2s"]);
+        command.args(["serve", "--scheduler", "cli"]).args(&self.settings);
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
         command
             .arg("--state-dir")

@@ -1,14 +1,18 @@
-//! The stage of the end-to-end tests: a private Slurm cluster, the real binaries, and what a user types. Nothing here is a fake;
-//! everything is stopped by its process id when its guard is dropped.
+//! The stage of the end-to-end tests: a private Slurm cluster, the real binaries, and what a user types. Nothing here is a fake,
+//! but for [`EmbeddingServer`], which says so; everything is stopped by its process id when its guard is dropped.
 //!
 //! The binaries and the store are named by `make test` in EM_TEST_BIN and EM_TEST_STORE.
 
+mod chaos;
 mod cluster;
 mod control_plane;
+mod embedding_server;
 mod process;
 
+pub use chaos::{Fault, FaultySbatch};
 pub use cluster::Cluster;
 pub use control_plane::ControlPlane;
+pub use embedding_server::EmbeddingServer;
 pub use process::{Guarded, wait_until};
 
 use std::path::PathBuf;

@@ -46,6 +46,7 @@ start_slurmdbd() {
     cat >"$DIR/etc/slurmdbd.conf" <<CONFIGURATION
 AuthType=auth/munge
 AuthInfo=socket=$DIR/run/munge.sock
+$(rest_lines)
 DbdHost=localhost
 DbdAddr=$ADDRESS
 DbdPort=$((PORT + 1))
@@ -66,6 +67,6 @@ CONFIGURATION
   if ! sacctmgr -n show cluster dev format=cluster | grep -q dev; then sacctmgr -i add cluster dev >/dev/null; fi
   if ! sacctmgr -n show account research format=account | grep -q research; then
     sacctmgr -i add account research Description=research Organization=dev >/dev/null
-    sacctmgr -i add user "$ME" Account=research >/dev/null
+    sacctmgr -i add user "$ME" Account=research DefaultAccount=research >/dev/null
   fi
 }

@@ -1,6 +1,25 @@
 # shellcheck shell=bash
 # The cluster's configuration files.
 
+cgroup_lines() {
+  # Named, so that nothing looks for it. Without cgroups in use it is never loaded.
+  local plugin=cgroup/v1
+  if [[ $TASK$PROCTRACK == *cgroup* ]]; then
+    if [ ! -d /sys/fs/cgroup/memory ]; then plugin=cgroup/v2; fi
+    printf '%s\n' ConstrainRAMSpace=yes ConstrainSwapSpace=yes IgnoreSystemd=yes
+  fi
+  echo "CgroupPlugin=$plugin"
+}
+
+# What a task prolog prints becomes the environment of the job's script, before its shell reads any login file.
+job_home_lines() {
+  [ -n "$JOB_HOME" ] || return 0
+  mkdir -p "$JOB_HOME"
+  printf '#!/bin/sh\necho export HOME=%s\n' "$JOB_HOME" >"$DIR/etc/task-prolog"
+  chmod 755 "$DIR/etc/task-prolog"
+  echo "TaskProlog=$DIR/etc/task-prolog"
+}
+
 write_configuration() {
   local gpu gres='' types='' gpu_devices='' gpu_partition='' nodes=node1 ports=$((PORT + 2))
   if [ "$NODES" -gt 1 ]; then
@@ -16,8 +35,7 @@ write_configuration() {
     gpu_partition='PartitionName=gpu Nodes=ALL MaxTime=1-0 DefaultTime=10 PriorityTier=10'
   fi
   printf 'AutoDetect=off\n%s\n' "$gpu_devices" >"$DIR/etc/gres.conf"
-  # Named, so that nothing looks for cgroups: processes are tracked without (proctrack/linuxproc).
-  printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n' >"$DIR/etc/cgroup.conf"
+  cgroup_lines >"$DIR/etc/cgroup.conf"
   cat >"$CONF" <<CONFIGURATION
 ClusterName=dev
 SlurmctldHost=$NODE_HOST($ADDRESS)
@@ -36,9 +54,9 @@ SlurmdPidFile=$DIR/run/slurmd.%n.pid
 SlurmdLogFile=$DIR/log/slurmd.%n.log
 SlurmctldDebug=info
 SlurmdDebug=info
-# No cgroups, no rights, no mail.
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+# No rights are needed, and no mail is sent.
+ProctrackType=$PROCTRACK
+TaskPlugin=$TASK
 MpiDefault=none
 MailProg=/bin/true
 # Nodes are believed to be what the last lines say, more CPUs than the machine has included.
@@ -61,8 +79,10 @@ TCPTimeout=2
 SlurmctldTimeout=30
 SlurmdTimeout=10
 $(accounting_lines)
+$(rest_lines)
+$(job_home_lines)
 $([ -z "$EXTRA_CONF" ] || cat "$EXTRA_CONF")
-NodeName=$nodes NodeHostname=$NODE_HOST NodeAddr=$ADDRESS Port=$ports CPUs=$CPUS Sockets=1 CoresPerSocket=$CPUS ThreadsPerCore=1 RealMemory=$MEM $gres State=UNKNOWN
+NodeName=$nodes NodeAddr=$ADDRESS Port=$ports CPUs=$CPUS Sockets=1 CoresPerSocket=$CPUS ThreadsPerCore=1 RealMemory=$MEM $gres State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=10 PriorityTier=10
 $gpu_partition
 PartitionName=short Nodes=ALL MaxTime=1 DefaultTime=1 PriorityTier=10
@@ -73,6 +93,7 @@ CONFIGURATION
   cat >"$DIR/env.sh" <<ENVIRONMENT
 # Source this: Slurm's commands then talk to the cluster in this folder.
 export SLURM_CONF=$CONF
+${PREFIX:+PATH=$PREFIX/bin:$PREFIX/sbin:\$PATH}
 case :\$PATH: in *:/usr/sbin:*) ;; *) export PATH=\$PATH:/usr/sbin ;; esac
 ENVIRONMENT
 }

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Where a cluster listens: PORT slurmctld, PORT+1 slurmdbd, PORT+2 and on the slurmds, on loopback.
+# Where a cluster listens: PORT slurmctld, PORT+1 slurmdbd, PORT+2 and on the slurmds, then slurmrestd, on loopback.
 
 # Sets PORT. `auto`: a free range below those that the system hands out by itself.
 choose_ports() {
-  local count=$((NODES + 2)) taken try busy
+  local count=$((NODES + 3)) taken try busy
   # Bound ports of this machine, in hexadecimal.
   taken=" $(awk 'FNR > 1 { parts = split($2, part, ":"); printf "%s ", part[parts] }' /proc/net/tcp /proc/net/tcp6 2>/dev/null || true)"
   if [ "$PORT" != auto ]; then

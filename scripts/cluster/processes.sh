@@ -34,7 +34,7 @@ ours() {
 # In the order in which they are ended.
 daemons() {
   local file
-  for file in "$DIR"/run/slurmd.*.pid; do
+  for file in "$DIR"/run/rest-*.pid "$DIR"/run/slurmd.*.pid; do
     [ ! -e "$file" ] || basename "$file" .pid
   done
   echo slurmctld

@@ -14,7 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-use crate::{ClusterView, JobScript, JobState, JobView, SCRIPT_FILE, second_key};
+use crate::{ClusterView, JobScript, JobView, SCRIPT_FILE, second_key};
+pub(crate) use answer::findable;
 use command::{Call, RunError};
 
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct CliSettings {
     pub bin_dir: Option<PathBuf>,
     /// Configuration file of the cluster; absent: `SLURM_CONF` of our own environment, else the site's.
     pub slurm_conf: Option<PathBuf>,
-    /// Variables passed on to the commands, and so to the jobs, beside the short list of `command.rs`.
+    /// Variables passed on to the commands, and so to the jobs, beside the short list of `environment.rs`.
     pub pass_env: Vec<String>,
     /// How far back a name is looked up in accounting.
     pub accounting_days: u32,
@@ -69,7 +70,7 @@ impl Scheduler for CliScheduler {
     }
 
     async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
-        answer::findable(&job.name)?;
+        findable(&job.name)?;
         let call = Call::new("sbatch")
             .arg("--parsable")
             .arg(format!("--job-name={}", job.name))
@@ -85,15 +86,8 @@ impl Scheduler for CliScheduler {
         Ok(jobs)
     }
 
-    async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
-        let named = |job: &JobView| job.name == name && !refused_at_submission(job);
-        let mut jobs = self.squeue().await?;
-        jobs.retain(named);
-        if jobs.is_empty() {
-            jobs = accounting::find(name, &self.settings).await?.into_iter().map(second_key::restore).collect();
-            jobs.retain(named);
-        }
-        Ok(jobs)
+    async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError> {
+        Ok(accounting::find(names, &self.settings).await?.into_iter().map(second_key::restore).collect())
     }
 
     async fn cancel(&self, id: &str) -> Result<(), CancelError> {
@@ -104,11 +98,6 @@ impl Scheduler for CliScheduler {
     async fn cluster(&self) -> Result<ClusterView, ReadError> {
         cluster::read(&self.settings).await
     }
-}
-
-/// sbatch said no, yet Slurm keeps a record with an id: FAILED, 1:0, no nodes.
-fn refused_at_submission(job: &JobView) -> bool {
-    job.state == JobState::Failed && job.nodes.is_none() && job.reason.as_deref() == Some("BadConstraints")
 }
 
 fn read_error(program: &'static str, error: RunError) -> ReadError {

@@ -90,9 +90,9 @@ impl ClusterView {
 }
 
 impl Partition {
-    /// Whether it takes jobs and starts them; `DOWN` takes and does not start them (slurm.conf(5), `State`).
+    /// Whether it takes jobs and starts them; `DOWN` takes and does not start them (slurm.conf(5), `State`). Not told: counts as up.
     pub fn up(&self) -> bool {
-        self.state == "UP"
+        matches!(self.state.as_str(), "UP" | "")
     }
 }
 

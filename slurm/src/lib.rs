@@ -13,24 +13,36 @@ mod second_key;
 mod state;
 mod view;
 
+mod container;
+mod env_name;
 mod extra_arg;
 mod options;
 mod quote;
 mod script;
 mod witness;
 
+mod environment;
+
 mod cli;
+mod rest;
 
 pub use cli::{CliScheduler, CliSettings};
 pub use cluster::{ClusterView, Gres, Limits, Node, Partition};
+pub use container::Container;
+pub use env_name::validate_env_name;
 pub use extra_arg::validate_extra_arg;
 pub use gres::{GresCount, parse_gpus, parse_gres};
 pub use node_list::{NodeListError, expand_node_list};
 pub use options::{JobOptions, OptionError};
 pub use pending::PendingReason;
 pub use quote::quote;
+pub use rest::{RestEndpoint, RestError, RestScheduler, RestSettings, RestVersion, TokenSource, UnknownVersion};
 pub use scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted};
-pub use script::{JobScript, SCRIPT_FILE};
+pub use script::{JobScript, SCRIPT_FILE, validate_job_dir};
 pub use state::JobState;
 pub use view::{ExitStatus, JobView};
 pub use witness::{WITNESS_FILE, Witness};
+
+#[cfg(test)]
+#[path = "../tests/it/hostile.rs"]
+mod hostile;

@@ -1,5 +1,8 @@
 //! What a job asks of Slurm: sbatch's own options as plain fields, and the `#SBATCH` lines made of them.
 
+use std::path::PathBuf;
+
+use crate::container::{Container, unmountable};
 use crate::extra_arg::validate_extra_arg;
 use crate::quote::sbatch_word;
 
@@ -30,8 +33,10 @@ pub struct JobOptions {
     pub licenses: Option<String>,
     pub mail_type: Option<String>,
     pub mail_user: Option<String>,
-    /// An OCI bundle for Slurm's own container support.
+    /// Where the agent runs, as [`Container::parse`] reads it.
     pub container: Option<String>,
+    /// Absolute paths beside the job directory that the agent needs inside a container; each appears under its own path.
+    pub container_mounts: Vec<PathBuf>,
     /// Further options, one each, as `--option` or `--option=value`.
     pub extra_args: Vec<String>,
 }
@@ -39,21 +44,25 @@ pub struct JobOptions {
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OptionError {
+    /// Of [`JobOptions`] or [`JobScript`](crate::JobScript).
     pub field: &'static str,
-    /// Which element, for `extra_args`.
+    /// Which element, for lists.
     pub index: Option<usize>,
     pub message: String,
 }
 
-/// sbatch copies each word of a `#SBATCH` line into a buffer of fixed size.
-const LONGEST_VALUE: usize = 2_000;
+/// slurmctld refuses longer ones (`Pathname of a file, directory or other parameter too long`; lists of nodes may be longer).
+const LONGEST_VALUE: usize = 1_023;
+const LONGEST_LIST: usize = 16_000;
 
 impl JobOptions {
     /// All mistakes that can be seen without asking Slurm, at once. Empty: `#SBATCH` lines can carry every value.
     pub fn validate(&self) -> Vec<OptionError> {
         let mut errors = Vec::new();
         for (field, value) in self.texts() {
-            if let Some(message) = value.and_then(unwritable) {
+            let longest = if ["nodelist", "exclude", "dependency"].contains(&field) { LONGEST_LIST } else { LONGEST_VALUE };
+            let message = value.and_then(|value| unwritable_above(longest, value).or_else(|| misread(field, value)));
+            if let Some(message) = message {
                 errors.push(OptionError { field, index: None, message });
             }
         }
@@ -67,7 +76,41 @@ impl JobOptions {
                 errors.push(OptionError { field, index: None, message: "must be at least 1".to_owned() });
             }
         }
+        if self.started_container().is_some() {
+            for (index, path) in self.container_mounts.iter().enumerate() {
+                if let Some(message) = unmountable(&path.to_string_lossy()) {
+                    errors.push(OptionError { field: "container_mounts", index: Some(index), message });
+                }
+            }
+        }
         errors
+    }
+
+    /// Whether the job gets GPUs, by what is asked of Slurm.
+    pub fn asks_for_gpus(&self) -> bool {
+        let is_gpu = |item: &str| item.trim().trim_start_matches("gres/").split([':', '=']).next() == Some("gpu");
+        let extra = |arg: &String| match arg.split_once('=') {
+            Some(("--tres-per-task", list)) => list.split(',').any(is_gpu),
+            Some((option, _)) => option.starts_with("--gpus-per-"),
+            None => false,
+        };
+        self.gpus.is_some()
+            || self.gpus_per_node.is_some()
+            || self.gres.as_deref().is_some_and(|gres| gres.split(',').any(is_gpu))
+            || self.extra_args.iter().any(extra)
+    }
+
+    /// The bundle for sbatch's `--container`, where that is what `container` means.
+    pub fn oci_bundle(&self) -> Option<String> {
+        match Container::parse(self.container.as_deref()?).ok()? {
+            Container::Oci { bundle } => Some(bundle),
+            Container::Apptainer { .. } | Container::Pyxis { .. } => None,
+        }
+    }
+
+    /// The container that the script itself starts, where there is one.
+    pub(crate) fn started_container(&self) -> Option<Container> {
+        Container::parse(self.container.as_deref()?).ok().filter(Container::is_started_by_the_script)
     }
 
     fn texts(&self) -> [(&'static str, Option<&str>); 17] {
@@ -121,7 +164,7 @@ impl JobOptions {
         add("nice", self.nice.map(|nice| nice.to_string()));
         add("mail-type", self.mail_type.clone());
         add("mail-user", self.mail_user.clone());
-        add("container", self.container.clone());
+        add("container", self.oci_bundle());
         if self.exclusive {
             lines.push(sbatch_line("exclusive", None));
         }
@@ -138,14 +181,74 @@ pub(crate) fn sbatch_line(option: &str, value: Option<&str>) -> String {
     }
 }
 
+/// What sbatch would misread or complain about in a value of this field, in one sentence with the cure.
+fn misread(field: &str, value: &str) -> Option<String> {
+    match field {
+        "gres" => (!value.split(',').all(is_gres)).then(|| {
+            format!("`{value}` is no list of generic resources; write for example gpu:1 or gpu:l40s:2,shard:4, counts above 0")
+        }),
+        "gpus" | "gpus_per_node" => (!value.split(',').all(is_gpu_count))
+            .then(|| format!("`{value}` is not a number of GPUs; write for example 1 or l40s:1, above 0")),
+        "memory" => (!is_size(value)).then(|| format!("`{value}` is not a size; write for example 32G or 512M, above 0")),
+        "container" => Container::parse(value).err(),
+        // It is an argument of the site's mail program.
+        "mail_user" => {
+            value.starts_with('-').then(|| "must not begin with `-`: it would be an option of the mail program".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// `name[:type][:count]`, sbatch(1), `--gres`. Without a count it is 1.
+fn is_gres(item: &str) -> bool {
+    let words: Vec<&str> = item.trim_start_matches("gres/").split(':').collect();
+    match words[..] {
+        [name] => is_word(name),
+        [name, last] => is_word(name) && (is_amount(last) || is_word(last)),
+        [name, kind, count] => is_word(name) && is_word(kind) && is_amount(count),
+        _ => false,
+    }
+}
+
+/// `[type:]number`, sbatch(1), `--gpus`.
+fn is_gpu_count(item: &str) -> bool {
+    let (kind, count) = item.rsplit_once(':').unwrap_or(("any", item));
+    is_word(kind) && is_number(count)
+}
+
+/// A name in a list of resources. Not a number, which would be a count of 0 or one too long.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.+/".contains(c))
+        && !text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) && text.bytes().any(|byte| byte != b'0')
+}
+
+/// A count such as `2` or `4K`.
+fn is_amount(text: &str) -> bool {
+    is_number(text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T', 'p', 'P']).unwrap_or(text))
+}
+
+/// sbatch(1), `--mem`.
+fn is_size(text: &str) -> bool {
+    is_number(text.strip_suffix(['K', 'M', 'G', 'T']).unwrap_or(text))
+}
+
 /// Why a value cannot stand in a `#SBATCH` line.
 pub(crate) fn unwritable(value: &str) -> Option<String> {
+    unwritable_above(LONGEST_VALUE, value)
+}
+
+fn unwritable_above(longest: usize, value: &str) -> Option<String> {
     if value.is_empty() {
         Some("must not be empty; leave it out for the site's default".to_owned())
     } else if value.chars().any(char::is_control) {
         Some("must not contain line ends or other control characters".to_owned())
-    } else if value.len() > LONGEST_VALUE {
-        Some(format!("is {} bytes long; sbatch reads {LONGEST_VALUE} at most", value.len()))
+    } else if value.len() > longest {
+        Some(format!("is {} bytes long; Slurm takes {longest} at most", value.len()))
     } else {
         None
     }

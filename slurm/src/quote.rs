@@ -72,58 +72,14 @@ mod tests {
 
     #[test]
     fn hostile_strings_come_out_of_bash_as_they_went_in() {
-        let words = [
-            "",
-            " ",
-            "plain",
-            "two words",
-            "$(touch pwned)",
-            "`touch pwned`",
-            "${HOME}",
-            "$HOME",
-            "a'b",
-            "'",
-            "''",
-            "\"",
-            "a\"b",
-            "\\",
-            "a\\",
-            "\\n",
-            "a\nb",
-            "\n",
-            "a\n#SBATCH --uid=0\nb",
-            "a\r\nb",
-            "tab\there",
-            "bell\u{7}\u{1b}[31m",
-            "\u{7f}",
-            "\u{85}next line",
-            "a;b",
-            "a&b",
-            "a|b",
-            "a>b",
-            "a<b",
-            "*",
-            "?",
-            "[a-z]",
-            "{a,b}",
-            "~",
-            "~root",
-            "!",
-            "!!",
-            "#no comment",
-            "-n",
-            "--",
-            "--a=b c",
-            "A=b",
-            "=",
-            "^",
-            "(",
-            ")",
-            "é ü 漢字 🙂",
-            "$'x'",
-            "it's \\ a\nmix \"of\" $all",
-        ];
+        let dir = tempfile::tempdir().expect("a folder");
+        let canary = dir.path().join("canary");
+        let mut words = crate::hostile::hostile(&canary.to_string_lossy());
+        words.push(String::new());
+        words.retain(|word| !word.contains('\0'));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         assert_eq!(through_bash(&words), words);
+        assert!(!canary.exists());
     }
 
     #[test]

@@ -22,9 +22,22 @@ pub trait Scheduler: Send + Sync {
     /// (`MinJobAge`, 5 minutes by default). One read, whatever the number of jobs. A job that is absent is *not* thereby over.
     async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError>;
 
-    /// Looks one name up, in the listing and then in accounting where there is any. Empty: a controller that could be reached
-    /// knows no such job. Records that Slurm keeps of refused submissions (`BadConstraints`) are left out.
-    async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError>;
+    /// What accounting knows of jobs with these names, in one read, however many there are. Empty as well where the site has no
+    /// accounting; accounting that is configured and silent is an error, since "not found" must stay a true word.
+    async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError>;
+
+    /// Looks one name up, in the listing and then in accounting. Empty: a controller that could be reached knows no such job.
+    /// Records that Slurm keeps of refused submissions are left out.
+    async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
+        let mine = |job: &JobView| job.name == name && !job.refused_at_submission();
+        let mut jobs = self.list(name).await?;
+        jobs.retain(mine);
+        if jobs.is_empty() {
+            jobs = self.accounted(&[name]).await?;
+            jobs.retain(mine);
+        }
+        Ok(jobs)
+    }
 
     /// Sends TERM to the job and removes it from the queue. `Ok` as well when the id is unknown or the job is over.
     /// Slurm reuses ids after a crash: check name and submit time on a fresh listing first.
@@ -62,6 +75,18 @@ pub enum SubmitError {
         #[source]
         source: io::Error,
     },
+}
+
+impl SubmitError {
+    /// Whether a limit on submitted jobs stands behind it, so that other submissions would fare alike now. An ambiguous one too:
+    /// while `MaxJobCount` is reached sbatch retries until it is killed by our deadline.
+    pub fn at_limit(&self) -> bool {
+        match self {
+            Self::Limited { .. } => true,
+            Self::Ambiguous { detail } => detail.contains("temporarily unable to accept job"),
+            _ => false,
+        }
+    }
 }
 
 /// Why nothing is known now. Never a reason to think that a job is over.

@@ -2,9 +2,11 @@
 //! nothing but bash, and reads well, for people look at it when a job did not do what they meant.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::options::{JobOptions, sbatch_line};
+use crate::container::{Container, unmountable};
+use crate::env_name::validate_env_name;
+use crate::options::{JobOptions, OptionError, sbatch_line, unwritable};
 use crate::quote::quote;
 use crate::witness::WITNESS_FILE;
 
@@ -31,17 +33,70 @@ pub struct JobScript {
 impl JobScript {
     /// The text of the script. Apart from `setup`, no string of the user's becomes code.
     pub fn render(&self) -> String {
+        let container = self.options.started_container();
+        let tell = if matches!(container, Some(Container::Pyxis { .. })) { TELL_STEP } else { TELL_CHILD };
         let job_dir = quote(&self.job_dir.to_string_lossy());
         let mut lines = self.header();
-        lines.extend(PROLOGUE.lines().map(|line| line.replace("WITNESS", WITNESS_FILE).replace("JOB_DIR", &job_dir)));
+        let filled = |line: &str| line.replace("WITNESS", WITNESS_FILE).replace("EM_TELL", tell).replace("JOB_DIR", &job_dir);
+        lines.extend(PROLOGUE.lines().map(filled));
         lines.push(String::new());
         lines.extend(self.modules());
         lines.extend(self.setup());
         lines.extend(self.env());
+        if matches!(container, Some(Container::Apptainer { .. })) {
+            lines.extend(APPTAINER.lines().map(str::to_owned).chain([String::new()]));
+        }
         let agent: Vec<String> = self.agent.iter().map(|word| quote(word)).collect();
         let agent = if agent.is_empty() { quote("") } else { agent.join(" ") };
+        let agent = container.map(|container| self.inside(&container)).unwrap_or_default() + &agent;
         lines.extend(EPILOGUE.lines().map(|line| line.replace("AGENT", &agent)));
         lines.join("\n") + "\n"
+    }
+
+    /// All mistakes that can be seen without asking Slurm or bash, at once. Empty: the job is found again by its name, and each
+    /// string arrives as it is written here.
+    pub fn validate(&self) -> Vec<OptionError> {
+        let mut errors = self.options.validate();
+        let mut refuse = |field, index, message| errors.push(OptionError { field, index, message });
+        if let Some(message) = unfindable(&self.name) {
+            refuse("name", None, message);
+        }
+        // A job may have none.
+        if let Some(message) = unwritable(&self.comment).filter(|_| !self.comment.is_empty()) {
+            refuse("comment", None, message);
+        }
+        let job_dir = self.job_dir.to_string_lossy();
+        let unmountable = || self.options.started_container().and_then(|_| unmountable(&job_dir));
+        if let Some(message) = validate_job_dir(&self.job_dir).err().or_else(unmountable) {
+            refuse("job_dir", None, message);
+        }
+        for (index, module) in self.modules.iter().enumerate() {
+            if module.is_empty() || module.starts_with('-') || module.chars().any(char::is_control) {
+                refuse("modules", Some(index), "must be the name of an environment module such as cuda/12.1".to_owned());
+            }
+        }
+        for (name, value) in &self.env {
+            let message = validate_env_name(name).err().or_else(|| unspeakable(value).map(|message| format!("{name} {message}")));
+            if let Some(message) = message {
+                refuse("env", None, message);
+            }
+        }
+        for (field, words) in [("setup", &self.setup), ("agent", &self.agent)] {
+            for (index, word) in words.iter().enumerate() {
+                if let Some(message) = unspeakable(word) {
+                    refuse(field, Some(index), message.to_owned());
+                }
+            }
+        }
+        if self.agent.first().is_none_or(String::is_empty) {
+            refuse("agent", None, "must name a program".to_owned());
+        }
+        errors
+    }
+
+    fn inside(&self, container: &Container) -> String {
+        let mounts: Vec<PathBuf> = [&self.job_dir].into_iter().chain(&self.options.container_mounts).cloned().collect();
+        container.command(&mounts, &self.job_dir.to_string_lossy(), self.options.asks_for_gpus())
     }
 
     fn header(&self) -> Vec<String> {
@@ -103,25 +158,51 @@ fn section(title: &str, lines: impl Iterator<Item = String>) -> Vec<String> {
     if lines.is_empty() { lines } else { [title.to_owned()].into_iter().chain(lines).chain([String::new()]).collect() }
 }
 
+/// Accepts the path of a job directory. Slurm expands `%j` and the like in the whole path of a log, not only in the name that we
+/// give; a backslash there turns that off and is dropped (sbatch(1), "filename pattern"; seen on 22.05: the job fails with 0:53).
+pub fn validate_job_dir(path: &Path) -> Result<(), String> {
+    let readable = |path: &str| !path.contains(['\\', '%']) && !path.chars().any(char::is_control);
+    if path.is_absolute() && path.to_str().is_some_and(readable) {
+        return Ok(());
+    }
+    let shown = path.to_string_lossy().escape_debug().to_string();
+    Err(format!(
+        "`{shown}` must be an absolute path in UTF-8 without `%`, `\\` and control characters, which Slurm reads as patterns"
+    ))
+}
+
+/// Why a job of this name could not be looked up again: squeue and sacct read `,` and blanks as separators.
+pub(crate) fn unfindable(name: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let findable = !name.is_empty() && name.len() <= 128 && name.chars().all(plain);
+    (!findable).then(|| format!("`{name}` is no usable job name: 1 to 128 letters, digits, `-`, `_`, `.`"))
+}
+
+/// bash has no word for it.
+fn unspeakable(text: &str) -> Option<&'static str> {
+    text.contains('\0').then_some("must not contain NUL bytes")
+}
+
 /// The witness is written by an exit trap, so that a failing module or setup line leaves one too.
-const PROLOGUE: &str = r#"# The last witness of how this ended: "EXIT_CODE RESTART_COUNT", moved into place so that it is there whole or not at all.
+const PROLOGUE: &str = r#"# The last witness of how this ended: "EXIT_CODE RESTART_COUNT SECONDS_SINCE_1970", moved into place to be there whole or not at all.
 em_dir=JOB_DIR
 em_agent=
 em_term=
 em_witness() {
-  printf '%d %d\n' "$1" "${SLURM_RESTART_COUNT:-0}" > "$em_dir/WITNESS.tmp" && mv -f "$em_dir/WITNESS.tmp" "$em_dir/WITNESS"
+  printf '%d %d %(%s)T\n' "$1" "${SLURM_RESTART_COUNT:-0}" -1 > "$em_dir/WITNESS.tmp" && command -p mv -f "$em_dir/WITNESS.tmp" "$em_dir/WITNESS"
 }
 em_fail() {
   echo "job script: ${*:2}" >&2
   exit "$1"
 }
+EM_TELL
 # TERM (time limit near, or cancelled) is passed on to the agent; before there is one it ends this shell.
 em_on_term() {
   em_term=1
   case $em_agent in
     '') exit 143 ;;
     starting) ;;
-    *) kill -TERM "$em_agent" 2>/dev/null ;;
+    *) em_tell ;;
   esac
 }
 trap 'em_witness "$?"' EXIT
@@ -129,6 +210,22 @@ trap em_on_term TERM
 cd -- "$em_dir" || em_fail 75 'this node cannot enter the job directory:' "$em_dir"
 rm -f WITNESS
 "#;
+
+const TELL_CHILD: &str = r#"em_tell() {
+  kill -TERM "$em_agent" 2>/dev/null
+}"#;
+
+/// Seen on 22.05.8: TERM to srun is followed by `forcing job termination` and KILL for its task; `scancel --signal=TERM` signals the
+/// tasks of the job's steps alone, and srun gives their exit code.
+const TELL_STEP: &str = r#"# The agent is a step of the job. srun would answer TERM by killing it: Slurm passes the signal on.
+em_tell() {
+  { [ -n "${SLURM_JOB_ID:-}" ] && scancel --signal=TERM "$SLURM_JOB_ID" 2>/dev/null; } || kill -TERM "$em_agent" 2>/dev/null
+}"#;
+
+/// Where apptainer still has its former name.
+const APPTAINER: &str = r#"# What runs the container.
+em_container=$(command -v apptainer || command -v singularity) ||
+  em_fail 69 'neither apptainer nor singularity is on the PATH of this node; a module may provide it'"#;
 
 /// bash runs a trap only between commands, hence the agent in the background. The obvious `wait` in the foreground loses the exit
 /// code (it becomes -1) about once in fifty times when TERM comes while the agent ends, which is what scancel does: it sends TERM
@@ -142,7 +239,7 @@ exec {em_tick}<> <(:)
 em_agent=starting
 AGENT {em_tick}<&- &
 em_agent=$!
-[ -z "$em_term" ] || kill -TERM "$em_agent"
+[ -z "$em_term" ] || em_tell
 # Not `wait`: interrupted by TERM while the agent ends, it can lose the exit code.
 while kill -0 "$em_agent" 2>/dev/null; do
   read -r -t 0.25 -u "$em_tick"
@@ -153,5 +250,11 @@ wait "$em_agent"
 exit "$?"
 "#;
 
+#[cfg(test)]
+mod containers;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod injection;
 #[cfg(test)]
 mod tests;

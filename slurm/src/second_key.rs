@@ -50,6 +50,7 @@ mod tests {
             expected_start: None,
             ends_at: None,
             exit: None,
+            derived_exit: None,
             user: None,
         }
     }

@@ -1,7 +1,8 @@
 //! Slurm's job states, read totally: base states and flags of 22.05 to 26.05, alone or together, and any other word kept.
 //! The rule that matters: only a word that we know to be an end is an end, since what we call over is never looked at again.
 
-/// A job's state. Flags that Slurm shows in place of the base state, or beside it, are states here.
+/// A job's state. Flags that Slurm shows in place of the base state, or beside it, are states here (squeue(1), JOB STATE CODES;
+/// `JOB_STATE_…` and the `JOB_…` flags of slurm.h).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum JobState {
     Pending,
@@ -21,6 +22,16 @@ pub enum JobState {
     RequeueFed,
     SpecialExit,
     ResvDelHold,
+    /// Its nodes must be switched on first.
+    PowerUpNode,
+    /// Its nodes could not be prepared: it goes back into the queue.
+    ReconfigFail,
+    /// Its script could not be started: it goes back into the queue.
+    LaunchFailed,
+    /// Goes back into the queue at once, before other jobs (25.05 and later).
+    Expediting,
+    /// Its start has not yet reached accounting (until 24.05).
+    UpdateDb,
 
     Completed,
     Failed,
@@ -38,52 +49,61 @@ pub enum JobState {
     Unknown(String),
 }
 
+/// Every word, those first that outweigh the ones below when several stand together: Slurm's own order, but that no end hides
+/// what still lasts. (`job_state_string` puts REVOKED above the base state; a pending job that is REVOKED here is alive elsewhere.)
+static WORDS: [(&str, JobState); 29] = [
+    ("COMPLETING", JobState::Completing),
+    ("STAGE_OUT", JobState::StageOut),
+    ("CONFIGURING", JobState::Configuring),
+    ("EXPEDITING", JobState::Expediting),
+    ("RESIZING", JobState::Resizing),
+    ("REQUEUED", JobState::Requeued),
+    ("REQUEUE_FED", JobState::RequeueFed),
+    ("REQUEUE_HOLD", JobState::RequeueHold),
+    ("SPECIAL_EXIT", JobState::SpecialExit),
+    ("STOPPED", JobState::Stopped),
+    ("RESV_DEL_HOLD", JobState::ResvDelHold),
+    ("SIGNALING", JobState::Signaling),
+    ("POWER_UP_NODE", JobState::PowerUpNode),
+    ("RECONFIG_FAIL", JobState::ReconfigFail),
+    ("LAUNCH_FAILED", JobState::LaunchFailed),
+    ("UPDATE_DB", JobState::UpdateDb),
+    ("SUSPENDED", JobState::Suspended),
+    ("RUNNING", JobState::Running),
+    ("PENDING", JobState::Pending),
+    ("REVOKED", JobState::Revoked),
+    ("OUT_OF_MEMORY", JobState::OutOfMemory),
+    ("NODE_FAIL", JobState::NodeFail),
+    ("BOOT_FAIL", JobState::BootFail),
+    ("PREEMPTED", JobState::Preempted),
+    ("DEADLINE", JobState::Deadline),
+    ("TIMEOUT", JobState::Timeout),
+    ("CANCELLED", JobState::Cancelled),
+    ("FAILED", JobState::Failed),
+    ("COMPLETED", JobState::Completed),
+];
+
+/// sacct's column `State` is 10 wide unless asked otherwise: it cuts longer words to this and puts `+`.
+const CUT: usize = 9;
+
 impl JobState {
-    /// Reads a word of `squeue` or `sacct` (`CANCELLED by 1000` too) or several joined by `,` or `+` (`COMPLETED,COMPLETING`).
-    /// Of several, what still lasts outweighs an end, and an unknown word makes all of it unknown.
+    /// Reads what squeue, sacct or scontrol print: a word, `CANCELLED by 1000`, words joined by `,` or `+`
+    /// (`COMPLETED,COMPLETING`), or a word that sacct has cut (`OUT_OF_ME+`, `CANCELLED+`).
     pub fn parse(text: &str) -> Self {
-        let states: Vec<Self> = text.split([',', '+']).map(|word| Self::parse_word(word.trim())).collect();
-        if states.iter().any(|state| matches!(state, Self::Unknown(_))) {
-            return Self::Unknown(text.trim().to_owned());
+        match text.trim().strip_suffix('+').and_then(uncut) {
+            Some(state) => state,
+            None => Self::from_words(text.split([',', '+'])),
         }
-        let lasting = |state: &&Self| !state.ended() && !matches!(state, Self::Pending | Self::Running);
-        states
-            .iter()
-            .find(lasting)
-            .or_else(|| states.iter().find(|state| !state.ended()))
-            .or_else(|| states.first())
-            .cloned()
-            .unwrap_or_else(|| Self::Unknown(text.to_owned()))
     }
 
-    fn parse_word(word: &str) -> Self {
-        match word {
-            "PENDING" => Self::Pending,
-            "CONFIGURING" => Self::Configuring,
-            "RUNNING" => Self::Running,
-            "SUSPENDED" => Self::Suspended,
-            "STOPPED" => Self::Stopped,
-            "RESIZING" => Self::Resizing,
-            "SIGNALING" => Self::Signaling,
-            "COMPLETING" => Self::Completing,
-            "STAGE_OUT" => Self::StageOut,
-            "REQUEUED" => Self::Requeued,
-            "REQUEUE_HOLD" => Self::RequeueHold,
-            "REQUEUE_FED" => Self::RequeueFed,
-            "SPECIAL_EXIT" => Self::SpecialExit,
-            "RESV_DEL_HOLD" => Self::ResvDelHold,
-            "COMPLETED" => Self::Completed,
-            "FAILED" => Self::Failed,
-            "CANCELLED" => Self::Cancelled,
-            "TIMEOUT" => Self::Timeout,
-            "NODE_FAIL" => Self::NodeFail,
-            "OUT_OF_MEMORY" => Self::OutOfMemory,
-            "PREEMPTED" => Self::Preempted,
-            "DEADLINE" => Self::Deadline,
-            "BOOT_FAIL" => Self::BootFail,
-            "REVOKED" => Self::Revoked,
-            _ if word.strip_prefix("CANCELLED by ").is_some_and(|uid| uid.bytes().all(|b| b.is_ascii_digit())) => Self::Cancelled,
-            _ => Self::Unknown(word.to_owned()),
+    /// Reads the words of one job, as JSON gives them since 23.11 (`["PENDING", "REQUEUED"]`), in any order. Of several, what
+    /// still lasts outweighs an end, and an unknown word makes all of it unknown.
+    pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let words: Vec<&str> = words.into_iter().map(str::trim).collect();
+        let ranks: Option<Vec<usize>> = words.iter().map(|word| rank(word)).collect();
+        match ranks.and_then(|ranks| ranks.into_iter().min()) {
+            Some(first) => WORDS[first].1.clone(),
+            None => Self::Unknown(words.join(",")),
         }
     }
 
@@ -103,100 +123,42 @@ impl JobState {
                 | Self::Revoked
         )
     }
+
+    /// Whether it is in the queue, for the first time or again: then it has a reason, and its start time is a guess.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(
+            self,
+            Self::Pending
+                | Self::Requeued
+                | Self::RequeueHold
+                | Self::RequeueFed
+                | Self::SpecialExit
+                | Self::ResvDelHold
+                | Self::ReconfigFail
+                | Self::LaunchFailed
+                | Self::Expediting
+        )
+    }
+}
+
+fn rank(word: &str) -> Option<usize> {
+    let digits = |uid: &str| !uid.is_empty() && uid.bytes().all(|b| b.is_ascii_digit());
+    let word = if word.strip_prefix("CANCELLED by ").is_some_and(digits) { "CANCELLED" } else { word };
+    WORDS.iter().position(|(known, _)| *known == word)
+}
+
+/// The one state whose word begins like this and goes on. Too short a stem, or one of two words, stays unknown.
+fn uncut(stem: &str) -> Option<JobState> {
+    if stem.len() < CUT {
+        return None;
+    }
+    if let Some(uid) = stem.strip_prefix("CANCELLED") {
+        let rest = uid.strip_prefix(" by ").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        return (rest || " by ".starts_with(uid)).then_some(JobState::Cancelled);
+    }
+    let mut longer = WORDS.iter().filter(|(word, _)| word.len() > stem.len() && word.starts_with(stem));
+    longer.next().filter(|_| longer.next().is_none()).map(|(_, state)| state.clone())
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ENDS: [&str; 10] = [
-        "COMPLETED",
-        "FAILED",
-        "CANCELLED",
-        "TIMEOUT",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "DEADLINE",
-        "BOOT_FAIL",
-        "REVOKED",
-    ];
-    /// Flags of 22.05 to 26.05, and base states that are no end.
-    const NO_ENDS: [&str; 22] = [
-        "PENDING",
-        "RUNNING",
-        "SUSPENDED",
-        "CONFIGURING",
-        "COMPLETING",
-        "STAGE_OUT",
-        "STOPPED",
-        "RESIZING",
-        "SIGNALING",
-        "REQUEUED",
-        "REQUEUE_FED",
-        "REQUEUE_HOLD",
-        "SPECIAL_EXIT",
-        "RESV_DEL_HOLD",
-        "LAUNCH_FAILED",
-        "POWER_UP_NODE",
-        "RECONFIG_FAIL",
-        "UPDATE_DB",
-        "EXPEDITING",
-        "?",
-        "",
-        "(null)",
-    ];
-
-    #[test]
-    fn each_known_end_is_an_end() {
-        for word in ENDS {
-            assert!(JobState::parse(word).ended(), "{word}");
-        }
-        assert_eq!(JobState::parse("CANCELLED by 1000"), JobState::Cancelled);
-    }
-
-    #[test]
-    fn flags_and_new_words_are_no_end_alone_or_beside_one() {
-        for word in NO_ENDS {
-            assert!(!JobState::parse(word).ended(), "{word}");
-            for end in ENDS {
-                for text in [format!("{end},{word}"), format!("{word},{end}"), format!("{end}+{word}")] {
-                    assert!(!JobState::parse(&text).ended(), "{text}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_unknown_word_is_kept_as_it_came() {
-        assert_eq!(JobState::parse("LAUNCH_FAILED"), JobState::Unknown("LAUNCH_FAILED".to_owned()));
-        assert_eq!(JobState::parse("FAILED,NEW_FLAG"), JobState::Unknown("FAILED,NEW_FLAG".to_owned()));
-    }
-
-    #[test]
-    fn the_flag_of_a_pair_is_what_is_shown() {
-        assert_eq!(JobState::parse("COMPLETED,COMPLETING"), JobState::Completing);
-        assert_eq!(JobState::parse("PENDING,REQUEUED"), JobState::Requeued);
-        assert_eq!(JobState::parse("RUNNING,CONFIGURING"), JobState::Configuring);
-    }
-
-    proptest! {
-        #[test]
-        fn no_unknown_word_ever_reads_as_an_end(text in "\\PC{0,40}|[A-Z_]{1,20}|[A-Za-z]{2,12}|(COMPLETED|FAILED|CANCELLED|TIMEOUT)[A-Z_a-z0-9 .:]{1,8}") {
-            let known_end = ENDS.contains(&text.as_str())
-                || text.strip_prefix("CANCELLED by ").is_some_and(|uid| uid.bytes().all(|b| b.is_ascii_digit()));
-            // Surrounding blanks and joined words are Slurm's own forms; the rest must be a word of the list.
-            let plain = text.trim() == text && !text.contains([',', '+']);
-            prop_assert!(!plain || known_end || !JobState::parse(&text).ended(), "{text}");
-        }
-
-        #[test]
-        fn one_word_that_is_no_end_keeps_all_of_them_from_ending(mut words in prop::collection::vec(prop::sample::select(&ENDS[..]), 0..3), at in 0..3usize, last in "[A-Z_]{1,12}") {
-            prop_assume!(!ENDS.contains(&last.as_str()));
-            words.insert(at.min(words.len()), &last);
-            prop_assert!(!JobState::parse(&words.join(",")).ended());
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,10 @@
 use std::io;
 use std::path::Path;
 
-/// Name of the file in the job directory. One line: exit code, a blank, `SLURM_RESTART_COUNT` (0 for the first run).
+use jiff::Timestamp;
+
+/// Name of the file in the job directory. One line of three words: exit code, `SLURM_RESTART_COUNT` (0 for the first run), and
+/// the time of the end in seconds since 1970.
 pub const WITNESS_FILE: &str = "exit-code";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub struct Witness {
     pub code: i32,
     /// Which run of the job wrote it: an older run than the one in question says nothing about it.
     pub restart_count: u32,
+    /// By the node's clock. Absent in a witness of a script from before it was written.
+    pub ended_at: Option<Timestamp>,
 }
 
 impl Witness {
@@ -25,9 +30,14 @@ impl Witness {
         }
     }
 
+    /// `None`: half written, or not by our script.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_ascii_whitespace();
-        let witness = Self { code: words.next()?.parse().ok()?, restart_count: words.next()?.parse().ok()? };
-        words.next().is_none().then_some(witness)
+        let (code, restart_count) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let ended_at = words.next().map(|word| Timestamp::from_second(word.parse().ok()?).ok());
+        if ended_at == Some(None) || words.next().is_some() {
+            return None;
+        }
+        Some(Self { code, restart_count, ended_at: ended_at.flatten() })
     }
 }

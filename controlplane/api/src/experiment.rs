@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::plan::Plan;
 use crate::spec::Spec;
 use crate::status::Status;
 use crate::{ExperimentUid, HumanDuration, Timestamp};
@@ -63,6 +64,9 @@ pub struct Created {
     /// The sbatch text, for a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
+    /// For a dry run with `standalone=DIR`: what goes into DIR beside the script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
 }
 
 /// `PATCH /experiments/{name}` (JSON merge patch): the mutable fields only.

@@ -7,13 +7,15 @@ use crate::spec::{Backend, Dataset, Load, LoadLevel, Model};
 use crate::{AttemptId, BlockId, ExperimentUid, HumanDuration, ShardId, TrialId};
 
 pub const PLAN_FILE: &str = "plan.json";
-/// Beside the plan, mode 0600: the attempt's bearer token.
+/// Beside the plan of a run without a server: the complete experiment, for `emctl import`.
+pub const EXPERIMENT_FILE: &str = "experiment.json";
+/// Beside the plan, mode 0600: the attempt's bearer token. Not there for a run without a server.
 pub const TOKEN_FILE: &str = "token";
 /// Folder of what the agent hands in: `e{epoch}/measurement-{trial}.json`, `e{epoch}/records.jsonl`.
 pub const SPOOL_DIR: &str = "spool";
 /// Folder in which `mkdir claims/{epoch}` decides a claim while the server cannot be reached.
 pub const CLAIMS_DIR: &str = "claims";
-/// Written by the job script at its end: the agent's exit code, one line.
+/// Written by the job script at its end, one line: the agent's exit code, how often Slurm restarted the job, seconds since 1970.
 pub const WITNESS_FILE: &str = "exit-code";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +27,9 @@ pub struct Plan {
     pub shard: ShardId,
     pub attempt: AttemptId,
     pub attempt_number: u32,
-    pub server: Server,
+    /// Absent: a run without a server (`emctl script --standalone`). The job directory keeps what is measured.
+    #[serde(default)]
+    pub server: Option<Server>,
     /// The input store (models, data sets, environments), an absolute path.
     pub store_dir: String,
     pub model: Model,

@@ -106,12 +106,19 @@ pub struct Comparison {
     pub b: String,
     pub batch_size: u32,
     pub load: LoadLevel,
-    /// Texts per second of `a` over `b`, paired in blocks, t interval on log ratios.
+    /// Texts per second of `a` over `b`: paired in blocks, t interval on log ratios; unpaired, Welch's t interval on logs.
     pub throughput_ratio: Option<Estimate>,
     pub verdict: ComparisonVerdict,
     /// The smallest ratio above 1 that these data could have told from 1.
     pub smallest_detectable_ratio: Option<f64>,
+    /// False when `slurm.shard` ran the two in different jobs.
+    #[serde(default = "paired")]
+    pub paired: bool,
     pub sentence: String,
+}
+
+fn paired() -> bool {
+    true
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::script::ScriptArgs;
 use crate::submit::SubmitArgs;
 
 const EXAMPLES: &str = "\
@@ -94,8 +95,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// The job script that was (or will be) given to sbatch
-    Script { name: String },
+    /// The job script, as sbatch gets it; or a folder that runs without any server
+    Script(ScriptArgs),
+    /// Hand what a run without a server measured to the control plane
+    Import {
+        /// The folder that `emctl script --standalone` wrote, after its run
+        dir: PathBuf,
+        /// Name for the experiment, where its own is taken
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Stop an experiment; what was measured stays
     Cancel { name: String },
     /// Take an experiment off the cluster for now; finished trials are kept

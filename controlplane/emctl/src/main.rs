@@ -14,6 +14,8 @@ mod output;
 mod progress;
 mod report;
 mod results;
+mod script;
+mod standalone;
 mod submit;
 mod table;
 mod wait;
@@ -54,7 +56,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Wait { name } => wait::run(&client, &name, format).await,
         Command::Results { name } => results::run(&client, &name, format).await,
         Command::Report { name, out } => report::run(&client, &name, &out).await,
-        Command::Script { name } => output::print(&client.script(&name).await?),
+        Command::Script(args) => script::run(&client, args).await,
+        Command::Import { dir, name } => standalone::import(&client, &dir, name.as_deref(), format).await,
         Command::Cancel { name } => act::cancel(&client, &name).await,
         Command::Suspend { name } => act::suspend(&client, &name).await,
         Command::Resume { name } => act::resume(&client, &name).await,

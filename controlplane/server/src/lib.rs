@@ -8,6 +8,7 @@ pub mod config;
 pub mod doctor;
 pub mod hints;
 pub mod http;
+pub mod import;
 pub mod job;
 pub mod metrics;
 pub mod reconcile;

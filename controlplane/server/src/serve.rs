@@ -191,5 +191,12 @@ fn knobs(settings: &Settings) -> Knobs {
 }
 
 fn timing(settings: &Settings) -> Timing {
-    Timing { poll_interval: settings.poll_interval, fast_poll_interval: settings.fast_poll_interval, ..Timing::default() }
+    Timing {
+        poll_interval: settings.poll_interval,
+        fast_poll_interval: settings.fast_poll_interval,
+        reads_per_minute: settings.slurm_reads_per_minute,
+        submit_per_second: settings.submit_rate,
+        submit_burst: f64::from(settings.submit_burst),
+        limit_pause: settings.limit_pause,
+    }
 }

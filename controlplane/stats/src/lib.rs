@@ -1,7 +1,7 @@
 //! The statistics of Embedding Meter, pure and without the words of the wire: used by the server and by the load generator.
 //!
-//! [`histogram`] holds latencies, [`percentile`] says when they carry a percentile, [`interval`] and [`paired`] what
-//! repetitions and blocks say together, [`steady`] whether a window was one, [`overall`] sums up.
+//! [`histogram`] holds latencies, [`percentile`] says when they carry a percentile, [`interval`], [`paired`] and
+//! [`unpaired`] what repetitions and blocks say together, [`steady`] whether a window was one, [`overall`] sums up.
 
 pub mod histogram;
 pub mod interval;
@@ -9,3 +9,4 @@ pub mod overall;
 pub mod paired;
 pub mod percentile;
 pub mod steady;
+pub mod unpaired;

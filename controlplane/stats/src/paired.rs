@@ -9,8 +9,9 @@ pub const LEAST_BLOCKS: u32 = 3;
 /// How often a difference of the smallest detectable size would be found.
 pub const POWER: f64 = 0.8;
 
+/// What the rates of two backends say about each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Paired {
+pub struct Contrast {
     /// Of the first over the second.
     pub ratio: Interval,
     pub verdict: Verdict,
@@ -29,22 +30,25 @@ pub enum Verdict {
 }
 
 /// `pairs`: a rate of the first and of the second, one pair a block. `None` when there is no block, or a rate is not positive.
-pub fn compare(pairs: &[(f64, f64)]) -> Option<Paired> {
+pub fn compare(pairs: &[(f64, f64)]) -> Option<Contrast> {
     let ratios: Vec<f64> = pairs.iter().map(|(first, second)| first / second).collect();
     let ratio = interval::geometric(&ratios)?;
     let scatter = LogScatter::of(&ratios)?;
+    let smallest_detectable = scatter.standard_error.filter(|_| ratio.n >= LEAST_BLOCKS).map(|error| {
+        let degrees = ratio.n - 1;
+        ((student_quantile(degrees, 0.5 + CONFIDENCE / 2.0) + student_quantile(degrees, POWER)) * error).exp()
+    });
+    Some(Contrast { ratio, verdict: verdict(&ratio), smallest_detectable })
+}
+
+pub(crate) fn verdict(ratio: &Interval) -> Verdict {
     let enough = ratio.n >= LEAST_BLOCKS;
-    let verdict = match (ratio.low, ratio.high) {
+    match (ratio.low, ratio.high) {
         (Some(low), _) if enough && low > 1.0 => Verdict::Faster,
         (_, Some(high)) if enough && high < 1.0 => Verdict::Slower,
         _ if enough => Verdict::NoDifferenceShown,
         _ => Verdict::TooFewBlocks,
-    };
-    let smallest_detectable = scatter.standard_error.filter(|_| enough).map(|error| {
-        let degrees = ratio.n - 1;
-        ((student_quantile(degrees, 0.5 + CONFIDENCE / 2.0) + student_quantile(degrees, POWER)) * error).exp()
-    });
-    Some(Paired { ratio, verdict, smallest_detectable })
+    }
 }
 
 #[cfg(test)]

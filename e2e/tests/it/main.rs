@@ -5,4 +5,5 @@
 mod faults;
 mod main_job;
 mod observed;
+mod standalone;
 mod survives_kill;

@@ -9,17 +9,23 @@ use crate::{ExitStatus, JobState, JobView};
 use super::command::{Call, RunError};
 use super::{CliSettings, read_error, time};
 
-const FORMAT: &str = "JobIDRaw,State,ExitCode,Submit,Start,End,User,NodeList,Reason,JobName,Comment";
-const FIELDS: usize = 11;
+const FORMAT: &str = "JobIDRaw,State,ExitCode,DerivedExitCode,Submit,Start,End,User,NodeList,Reason,JobName,Comment";
+const FIELDS: usize = 12;
 
-pub(super) async fn find(name: &str, settings: &CliSettings) -> Result<Vec<JobView>, ReadError> {
+pub(super) async fn find(names: &[&str], settings: &CliSettings) -> Result<Vec<JobView>, ReadError> {
+    // Without a name sacct shows all jobs.
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let user = rustix::process::getuid().as_raw();
     let call = Call::new("sacct")
         .args(["-n", "-P", "-X", "-o", FORMAT])
-        .arg(format!("--name={name}"))
+        .arg(format!("--name={}", names.join(",")))
         .arg(format!("--user={user}"))
-        // Without -S only today's jobs are looked at.
+        // Without -S only today's jobs are looked at; without -E not those that were cancelled before their `--begin`. (Those
+        // cancelled while they were held, or waited for a dependency, were never eligible: sacct shows them by id alone.)
         .arg(format!("--starttime=now-{}days", settings.accounting_days))
+        .arg("--endtime=now+365days")
         .env("SLURM_TIME_FORMAT", time::EPOCH);
     let output = match call.run(settings).await {
         Ok(output) => output,
@@ -37,7 +43,7 @@ pub(super) async fn find(name: &str, settings: &CliSettings) -> Result<Vec<JobVi
 
 fn line(line: &str) -> Result<JobView, ReadError> {
     let fields: Vec<&str> = line.splitn(FIELDS, '|').collect();
-    let [id, state, exit, submitted, start, end, user, nodes, reason, name, comment] = fields[..] else {
+    let [id, state, exit, derived, submitted, start, end, user, nodes, reason, name, comment] = fields[..] else {
         return Err(ReadError::Unreadable { program: "sacct", detail: line.to_owned() });
     };
     let parsed = JobState::parse(state);
@@ -57,6 +63,7 @@ fn line(line: &str) -> Result<JobView, ReadError> {
         expected_start: None,
         ends_at: time::parse(end),
         exit: if parsed.ended() { ExitStatus::parse(exit) } else { None },
+        derived_exit: if parsed.ended() { ExitStatus::parse(derived) } else { None },
         user: text(user),
         state: parsed,
     })

@@ -5,7 +5,7 @@ use super::command::{Output, RunError};
 use crate::scheduler::{CancelError, SubmitError, Submitted};
 
 /// sbatch never reached a controller. (`send failure`, `Socket timed out` and the like are not here: the request was under way.)
-const NOT_REACHED: [&str; 7] = [
+const NOT_REACHED: [&str; 8] = [
     "Unable to contact slurm controller (connect failure)",
     "Could not establish a configuration source",
     "Unable to process configuration file",
@@ -13,16 +13,25 @@ const NOT_REACHED: [&str; 7] = [
     "Munge encode failed",
     "Can't find an address, check slurm.conf",
     "Controller is in standby mode",
+    "Slurm backup controller in standby mode",
 ];
 
-/// The controller's own refusals (texts of `slurm_strerror`, 22.05) and sbatch's before it asks. `Unspecified error` is what a
-/// site's job_submit plugin gives, after a text of its own.
-const REFUSALS: [&str; 56] = [
-    // The script
+/// sbatch's refusals before it asks the controller; most others have exit status 255.
+const UNASKED: [&str; 8] = [
     "Unable to open file",
     "Batch script is empty",
+    "Batch script contains only whitespace",
     "does not look like a batch script",
     "contains DOS line breaks",
+    "is too large",
+    "is too big",
+    "cli_filter plugin terminated with error",
+];
+
+/// The controller's own refusals (texts of `slurm_strerror`, 22.05 to 26.05). `Unspecified error` is what a site's job_submit
+/// plugin gives, after a text of its own.
+const REFUSALS: [&str; 65] = [
+    // The script
     "Pathname of a file, directory or other parameter too long",
     // Where and how much
     "Invalid partition name specified",
@@ -77,24 +86,42 @@ const REFUSALS: [&str; 56] = [
     "System submissions disabled",
     "Only batch jobs are accepted or processed",
     "Unspecified error",
+    // Newer than 22.05, or seldom.
+    "Invalid QOS specification",
+    "Invalid extra constraints specification",
+    "Invalid or unknown association",
+    "Requested topology configuration is not available",
+    "RestrictedCoresPerGPU",
+    "Job cannot be submitted without the current working directory specified",
+    "Cannot request more threads per core than the job allocation",
+    "Burst Buffer request invalid",
+    "Burst Buffer permission denied",
+    "Multiple partition job request not supported",
+    "Job script not specified",
+    "Environment is missing in job",
+    "Incompatible versions of client and server code",
 ];
 
-/// The name must come back from squeue as it was sent and must not be read as an option or a list.
-/// The text for every limit of an account or a QOS. Those on how many jobs are submitted pass by themselves, and sbatch names them on a
-/// line before (`AssocMaxSubmitJobLimit`, `QOSMaxSubmitJobPerUserLimit`).
+/// The controller's text for every limit of an account or a QOS. sbatch names the limit on a line before: those on how many jobs are
+/// submitted (`AssocMaxSubmitJobLimit`, `QOSGrpSubmitJobsLimit`, `MaxSubmitJobsPerAccount`) pass by themselves, the others not.
 const POLICY: &str = "Job violates accounting/QOS policy";
 
-fn limited(stderr: &str) -> bool {
-    stderr.contains("MaxSubmitJob") || stderr.contains("Slurm temporarily unable to accept job")
-}
+/// Too much at the moment. sbatch tries the last four again by itself, up to 15 times with longer and longer pauses, and says so before.
+const FULL: [&str; 6] = [
+    "Rate limit exceeded",
+    "Max powered up nodes reached",
+    // MaxJobCount: until 25.05 EAGAIN, then a text of its own.
+    "Resource temporarily unavailable",
+    "MaxJobCount limit reached",
+    "Requested nodes are busy",
+    "Required ports are in use",
+];
 
-pub(super) fn findable(name: &str) -> Result<(), SubmitError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.len() <= 128 && name.chars().all(plain) {
-        return Ok(());
-    }
-    let stderr = format!("`{name}` is no usable job name: 1 to 128 letters, digits, `-`, `_`, `.`");
-    Err(SubmitError::Rejected { stderr })
+/// sbatch's own words before what the controller, or the way to it, said.
+const ASKED: &str = "Batch job submission failed: ";
+
+pub(crate) fn findable(name: &str) -> Result<(), SubmitError> {
+    crate::script::unfindable(name).map_or(Ok(()), |stderr| Err(SubmitError::Rejected { stderr }))
 }
 
 pub(super) fn submitted(ran: Result<Output, RunError>) -> Result<Submitted, SubmitError> {
@@ -112,17 +139,21 @@ pub(super) fn submitted(ran: Result<Output, RunError>) -> Result<Submitted, Subm
             .ok_or_else(|| SubmitError::Ambiguous { detail: format!("sbatch succeeded without a job id: {}", output.words()) });
     }
     let stderr = output.words();
-    let says = |texts: &[&str]| texts.iter().any(|text| output.stderr.contains(text));
-    // 255: sbatch could not read its options and never asked.
-    let asked = output.stderr.contains("Batch job submission failed");
-    if says(&NOT_REACHED) {
-        Err(SubmitError::Unreachable { stderr })
-    } else if asked && limited(&output.stderr) {
-        Err(SubmitError::Limited { stderr })
-    } else if says(&[POLICY]) || says(&REFUSALS) || (output.code == Some(255) && !asked) {
-        Err(SubmitError::Rejected { stderr })
-    } else {
-        Err(SubmitError::Ambiguous { detail: stderr })
+    // Only the last word counts: lines before it are warnings, retries, or a site's own.
+    let reason = output.stderr.lines().rev().find_map(|line| line.split_once(ASKED)).map(|(_, reason)| reason);
+    let says = |texts: &[&str]| texts.iter().any(|text| reason.unwrap_or(&output.stderr).contains(text));
+    // With a reason of its own, munge's failure is no proof: another controller may have been asked before.
+    let no_credential = says(&["Protocol authentication error"]) && output.stderr.contains("Munge encode failed");
+    if says(&NOT_REACHED) || no_credential {
+        return Err(SubmitError::Unreachable { stderr });
+    }
+    match reason {
+        Some(_) if says(&FULL) => Err(SubmitError::Limited { stderr }),
+        Some(_) if says(&[POLICY]) && output.stderr.contains("SubmitJob") => Err(SubmitError::Limited { stderr }),
+        Some(_) if says(&[POLICY]) || says(&REFUSALS) => Err(SubmitError::Rejected { stderr }),
+        // sbatch did not like its options (255) or the script, and never asked.
+        None if output.code == Some(255) || says(&REFUSALS) || says(&UNASKED) => Err(SubmitError::Rejected { stderr }),
+        _ => Err(SubmitError::Ambiguous { detail: stderr }),
     }
 }
 
@@ -142,7 +173,8 @@ pub(super) fn cancelled(id: &str, ran: Result<Output, RunError>) -> Result<(), C
         Err(RunError::TimedOut { after, .. }) => return Err(CancelError::TimedOut { id, after }),
         Err(RunError::Lost { source }) => return Err(CancelError::Unreachable { id, stderr: source.to_string() }),
     };
-    let over = ["Invalid job id specified", "already completing or completed", "Job has already finished"];
+    // 22.05 is silent about such jobs (exit status 0); the words are those of scancel -v and of slurm_strerror.
+    let over = ["Invalid job id", "already completing or completed", "Job has already finished"];
     if output.success() || over.iter().any(|text| output.stderr.contains(text)) {
         Ok(())
     } else if output.stderr.contains("Access/permission denied") || output.stderr.contains("Invalid user id") {
@@ -153,101 +185,4 @@ pub(super) fn cancelled(id: &str, ran: Result<Output, RunError>) -> Result<(), C
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(code: i32, stdout: &str, stderr: &str) -> Result<Submitted, SubmitError> {
-        submitted(Ok(Output { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() }))
-    }
-
-    #[test]
-    fn a_job_id_is_read_with_and_without_a_cluster() {
-        for (stdout, id, cluster) in
-            [("4711\n", "4711", None), ("4711;main\n", "4711", Some("main")), ("Welcome!\n12\n", "12", None)]
-        {
-            let submitted = answer(0, stdout, "").expect("a job id");
-            assert_eq!((submitted.id.as_str(), submitted.cluster.as_deref()), (id, cluster));
-        }
-    }
-
-    #[test]
-    fn success_without_an_id_and_unknown_failures_may_have_submitted() {
-        for (code, stdout, stderr) in [
-            (0, "", ""),
-            (0, "Submitted batch job 7", ""),
-            (1, "", ""),
-            (1, "", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"),
-            (1, "", "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received"),
-            (1, "", "sbatch: error: Batch job submission failed: Unable to contact slurm controller (receive failure)"),
-            (1, "", "sbatch: error: Batch job submission failed: Unable to contact slurm controller (send failure)"),
-            (1, "", "sbatch: error: Batch job submission failed: Connection reset by peer"),
-            (1, "", "sbatch: error: Batch job submission failed: Some error of the year 2030"),
-            (255, "", "sbatch: error: Batch job submission failed: Some error of the year 2030"),
-        ] {
-            assert!(matches!(answer(code, stdout, stderr), Err(SubmitError::Ambiguous { .. })), "{stdout}{stderr}");
-        }
-        let killed = submitted(Ok(Output { code: None, stdout: "4711\n".to_owned(), stderr: String::new() }));
-        assert!(matches!(killed, Err(SubmitError::Ambiguous { .. })));
-    }
-
-    #[test]
-    fn a_refusal_is_told_from_a_controller_that_is_away() {
-        for (code, stderr) in [
-            (
-                1,
-                "sbatch: error: invalid partition specified: nope\nsbatch: error: Batch job submission failed: Invalid partition name specified",
-            ),
-            (1, "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"),
-            (1, "sbatch: error: job_submit/lua: ask for a GPU\nsbatch: error: Batch job submission failed: Unspecified error"),
-            (1, "sbatch: error: Unable to open file job.sh"),
-            (255, "sbatch: error: Invalid --time specification"),
-            (255, "sbatch: unrecognized option '--nope'\nTry \"sbatch --help\" for more information"),
-        ] {
-            assert!(matches!(answer(code, "", stderr), Err(SubmitError::Rejected { .. })), "{stderr}");
-        }
-        for stderr in [
-            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
-            "sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source",
-        ] {
-            assert!(matches!(answer(1, "", stderr), Err(SubmitError::Unreachable { .. })), "{stderr}");
-        }
-    }
-
-    #[test]
-    fn a_limit_on_submitted_jobs_passes_and_a_limit_on_the_job_itself_is_a_refusal() {
-        let policy =
-            "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
-        for limit in ["AssocMaxSubmitJobLimit", "QOSMaxSubmitJobPerUserLimit"] {
-            let stderr = format!("sbatch: error: {limit}\nsbatch: error: {policy}");
-            assert!(matches!(answer(1, "", &stderr), Err(SubmitError::Limited { .. })), "{stderr}");
-        }
-        for limit in ["QOSMaxWallDurationPerJobLimit", "AssocMaxCpuPerJobLimit"] {
-            let stderr = format!("sbatch: error: {limit}\nsbatch: error: {policy}");
-            assert!(matches!(answer(1, "", &stderr), Err(SubmitError::Rejected { .. })), "{stderr}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_cannot_be_found_again_is_never_submitted() {
-        assert!(findable("em-1a2b3c4d-01JXYZ").is_ok());
-        for name in ["", "a b", "a,b", "a|b", "é", &"x".repeat(129)] {
-            assert!(matches!(findable(name), Err(SubmitError::Rejected { .. })), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_job_that_is_over_counts_as_cancelled() {
-        let answer =
-            |code, stderr: &str| cancelled("7", Ok(Output { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() }));
-        assert!(answer(0, "").is_ok());
-        assert!(answer(1, "scancel: error: Kill job error on job id 7: Invalid job id specified").is_ok());
-        assert!(matches!(
-            answer(210, "scancel: error: Kill job error on job id 7: Access/permission denied"),
-            Err(CancelError::Denied { .. })
-        ));
-        assert!(matches!(
-            answer(8, "scancel: error: ... Unable to contact slurm controller (connect failure)"),
-            Err(CancelError::Unreachable { .. })
-        ));
-    }
-}
+mod tests;

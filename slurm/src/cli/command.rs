@@ -1,6 +1,5 @@
 //! Runs one command of Slurm's with a deadline, and an environment that we choose.
 
-use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -13,10 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::CliSettings;
-
-/// What a command inherits from us. sbatch gives its own environment to the job (`--export` would be the other way, but its
-/// meaning differs between versions), and `SBATCH_…`, `SLURM_…` and `SQUEUE_…` variables change what the commands do.
-const PASSED: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "SLURM_CONF"];
+use crate::environment::inherited;
 
 /// Far above what 100,000 jobs take; a command that prints more runs into its deadline.
 const LONGEST_OUTPUT: u64 = 256 * 1024 * 1024;
@@ -93,8 +89,7 @@ impl Call {
         let mut command = Command::new(program);
         command.args(&self.args).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        let passed = PASSED.into_iter().chain(settings.pass_env.iter().map(String::as_str));
-        command.envs(passed.filter_map(|name| env::var_os(name).map(|value| (name, value))));
+        command.envs(inherited(&settings.pass_env));
         command.envs(self.env.iter().copied());
         command.envs(settings.slurm_conf.iter().map(|file| ("SLURM_CONF", file)));
         if let Some(cwd) = &self.cwd {

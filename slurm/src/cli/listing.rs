@@ -2,14 +2,14 @@
 //! which at 5000 jobs is 15 times faster than `--json`.
 
 use crate::scheduler::ReadError;
-use crate::{ExitStatus, JobState, JobView, PendingReason};
+use crate::view::Reported;
+use crate::{ExitStatus, JobView};
 
 use super::time;
 
 /// A size left out with a suffix given means: not cut, not padded. Name and comment last, since they may hold the separator.
-pub(super) const FORMAT: &str =
-    "JobID:|,State:|,exit_code:|,RestartCnt:|,SubmitTime:|,StartTime:|,EndTime:|,UserName:|,NodeList:|,Reason:|,Name:|,Comment:|";
-const FIELDS: usize = 12;
+pub(super) const FORMAT: &str = "JobID:|,State:|,exit_code:|,DerivedEC:|,RestartCnt:|,SubmitTime:|,StartTime:|,EndTime:|,UserName:|,NodeList:|,Reason:|,Name:|,Comment:|";
+const FIELDS: usize = 13;
 
 pub(super) fn parse(stdout: &str) -> Result<Vec<JobView>, ReadError> {
     // On sites with several clusters a line `CLUSTER: name` may stand between.
@@ -19,35 +19,28 @@ pub(super) fn parse(stdout: &str) -> Result<Vec<JobView>, ReadError> {
 fn line(line: &str) -> Result<JobView, ReadError> {
     let unreadable = || ReadError::Unreadable { program: "squeue", detail: line.to_owned() };
     let fields: Vec<&str> = line.strip_suffix('|').unwrap_or(line).splitn(FIELDS, '|').collect();
-    let [id, state, exit, restarts, submitted, start, end, user, nodes, reason, name, comment] = fields[..] else {
+    let [id, state, exit, derived, restarts, submitted, start, end, user, nodes, reason, name, comment] = fields[..] else {
         return Err(unreadable());
     };
     if !id.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(unreadable());
     }
-    let reason = Some(reason).filter(|reason| !matches!(*reason, "" | "None" | "(null)"));
-    let nodes = present(nodes);
-    let parsed = JobState::parse(state);
-    let waits = matches!(parsed, JobState::Pending | JobState::Requeued | JobState::RequeueHold | JobState::SpecialExit);
-    let start = time::parse(start);
-    Ok(JobView {
+    let job = Reported {
         id: id.to_owned(),
         name: present(name).unwrap_or_default(),
         comment: present(comment).unwrap_or_default(),
-        raw_state: state.to_owned(),
-        pending: reason.filter(|_| waits).and_then(PendingReason::parse),
-        reason: reason.map(str::to_owned),
+        state: state.to_owned(),
+        reason: Some(reason.to_owned()),
+        nodes: present(nodes),
         restart_count: restarts.parse().ok(),
-        submitted_at: time::parse(submitted),
-        // A job cancelled in the queue has a start time, its end.
-        started_at: start.filter(|_| !waits && nodes.is_some()),
-        expected_start: start.filter(|_| waits),
-        ends_at: time::parse(end).filter(|_| !waits),
-        exit: if parsed.ended() { ExitStatus::parse(exit) } else { None },
+        submitted: time::parse(submitted),
+        start: time::parse(start),
+        end: time::parse(end),
+        exit: ExitStatus::parse(exit),
+        derived_exit: ExitStatus::parse(derived),
         user: present(user),
-        nodes,
-        state: parsed,
-    })
+    };
+    Ok(job.into())
 }
 
 /// squeue prints `(null)` for an empty text.
@@ -58,6 +51,7 @@ fn present(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{JobState, PendingReason};
 
     fn one(line: &str) -> JobView {
         let mut jobs = parse(line).expect("the line is readable");
@@ -66,10 +60,10 @@ mod tests {
     }
 
     // Lines as 22.05.8 printed them.
-    const FAILED: &str = "1|FAILED|768|0|1795493535|1795493538|1795493539|root|node1|NonZeroExitCode|em-1|a \"b\" | $(x) é|\n";
-    const RUNNING: &str = "4|RUNNING|0|1|1795493559|1795493560|1795493860|root|node1|None|em-4|(null)|\n";
-    const PENDING: &str = "2|PENDING|0|0|1795493559|1795493900|N/A|root||PartitionTimeLimit|em-2|(null)|\n";
-    const CANCELLED_IN_QUEUE: &str = "3|CANCELLED|0|0|1795493559|1795493563|1795493563|root||JobHeldUser|em-3|(null)|\n";
+    const FAILED: &str = "1|FAILED|768|0|0|1795493535|1795493538|1795493539|root|node1|NonZeroExitCode|em-1|a \"b\" | $(x) é|\n";
+    const RUNNING: &str = "4|RUNNING|0|0|1|1795493559|1795493560|1795493860|root|node1|None|em-4|(null)|\n";
+    const PENDING: &str = "2|PENDING|0|0|0|1795493559|1795493900|N/A|root||PartitionTimeLimit|em-2|(null)|\n";
+    const CANCELLED_IN_QUEUE: &str = "3|CANCELLED|0|0|0|1795493559|1795493563|1795493563|root||JobHeldUser|em-3|(null)|\n";
 
     #[test]
     fn a_failed_job_has_its_exit_code_its_times_and_a_comment_with_the_separator_in_it() {
@@ -100,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_is_no_listing_is_an_error_and_never_an_empty_one() {
-        for text in ["squeue: something happened", "1|RUNNING|0", "|||||||||||"] {
+        for text in ["squeue: something happened", "1|RUNNING|0", "||||||||||||"] {
             assert!(matches!(parse(text), Err(ReadError::Unreadable { .. })), "{text}");
         }
         assert_eq!(parse("").expect("nothing is readable"), []);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::Witness;
 
-fn script(job_dir: &Path, agent: &[&str]) -> JobScript {
+pub(super) fn script(job_dir: &Path, agent: &[&str]) -> JobScript {
     JobScript {
         name: "em-1a2b3c4d-01J".to_owned(),
         comment: "em experiment=demo shard=1 attempt=1".to_owned(),
@@ -19,7 +19,7 @@ fn script(job_dir: &Path, agent: &[&str]) -> JobScript {
     }
 }
 
-fn start(script: &JobScript, restart_count: &str) -> Child {
+pub(super) fn start(script: &JobScript, restart_count: &str) -> Child {
     let file = script.job_dir.join(SCRIPT_FILE);
     std::fs::write(&file, script.render()).expect("the script is written");
     let mut command = Command::new("bash");
@@ -27,13 +27,13 @@ fn start(script: &JobScript, restart_count: &str) -> Child {
     command.spawn().expect("bash runs")
 }
 
-fn term(child: &Child) {
+pub(super) fn term(child: &Child) {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the script is alive");
 }
 
 /// The script's exit status; killed, and the test failed, when it does not end.
-fn ended(mut child: Child) -> ExitStatus {
+pub(super) fn ended(mut child: Child) -> ExitStatus {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(status) = child.try_wait().expect("a child of ours") {
@@ -47,7 +47,7 @@ fn ended(mut child: Child) -> ExitStatus {
     }
 }
 
-fn wait_for(file: &Path) {
+pub(super) fn wait_for(file: &Path) {
     let end = Instant::now() + Duration::from_secs(20);
     while !file.exists() {
         assert!(Instant::now() < end, "{} did not appear", file.display());
@@ -55,111 +55,10 @@ fn wait_for(file: &Path) {
     }
 }
 
-#[test]
-fn the_script_reads_well() {
-    let mut script = script(Path::new("/shared/jobs/a b"), &["/opt/em/em-agent", "run", "--plan", "/shared/jobs/a b/plan.json"]);
-    script.options = JobOptions {
-        partition: Some("gpu".to_owned()),
-        gres: Some("gpu:l40s:1".to_owned()),
-        nodes: Some(1),
-        cpus_per_task: Some(8),
-        memory: Some("32G".to_owned()),
-        time_minutes: Some(240),
-        constraint: Some("avx512 # \"new\"".to_owned()),
-        exclusive: true,
-        extra_args: vec!["--ntasks=1".to_owned()],
-        ..JobOptions::default()
-    };
-    script.modules = vec!["anaconda3".to_owned(), "cuda/12.1".to_owned()];
-    script.setup = vec!["ulimit -n 65536".to_owned(), "if true; then\r\n  echo ready\nfi".to_owned()];
-    script.env = [("HF_HUB_OFFLINE", "1"), ("PROMPT", "it's $5\nnow")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-    insta::assert_snapshot!(script.render(), @r##"
-    #!/bin/bash -l
-    # Generated. `sbatch job.sh` in this folder runs it as well.
-    # sbatch reads the lines that begin with #SBATCH, up to the first command.
-
-    # By these the job is found again.
-    #SBATCH --job-name=em-1a2b3c4d-01J
-    #SBATCH --comment="em experiment=demo shard=1 attempt=1"
-
-    # Logs, in this folder; %j is the job's id.
-    #SBATCH --output=slurm_%j.out
-    #SBATCH --error=slurm_%j.err
-    #SBATCH --open-mode=append
-
-    # What the job asks for.
-    #SBATCH --partition=gpu
-    #SBATCH --nodes=1
-    #SBATCH --gres=gpu:l40s:1
-    #SBATCH --cpus-per-task=8
-    #SBATCH --mem=32G
-    #SBATCH --time=240
-    #SBATCH --constraint="avx512 # \"new\""
-    #SBATCH --exclusive
-    #SBATCH --ntasks=1
-
-    # Slurm never starts the job again by itself: a new job is submitted instead.
-    #SBATCH --no-requeue
-    # TERM comes to this shell 90 s before the time limit (Slurm may send it up to 60 s earlier).
-    #SBATCH --signal=B:TERM@90
-
-    # The last witness of how this ended: "EXIT_CODE RESTART_COUNT", moved into place so that it is there whole or not at all.
-    em_dir='/shared/jobs/a b'
-    em_agent=
-    em_term=
-    em_witness() {
-      printf '%d %d\n' "$1" "${SLURM_RESTART_COUNT:-0}" > "$em_dir/exit-code.tmp" && mv -f "$em_dir/exit-code.tmp" "$em_dir/exit-code"
-    }
-    em_fail() {
-      echo "job script: ${*:2}" >&2
-      exit "$1"
-    }
-    # TERM (time limit near, or cancelled) is passed on to the agent; before there is one it ends this shell.
-    em_on_term() {
-      em_term=1
-      case $em_agent in
-        '') exit 143 ;;
-        starting) ;;
-        *) kill -TERM "$em_agent" 2>/dev/null ;;
-      esac
-    }
-    trap 'em_witness "$?"' EXIT
-    trap em_on_term TERM
-    cd -- "$em_dir" || em_fail 75 'this node cannot enter the job directory:' "$em_dir"
-    rm -f exit-code
-
-    # Environment modules.
-    module load anaconda3 || em_fail 69 'this module could not be loaded:' anaconda3
-    module load cuda/12.1 || em_fail 69 'this module could not be loaded:' cuda/12.1
-
-    # Setup lines of the job's owner.
-    ulimit -n 65536
-    if true; then
-      echo ready
-    fi
-
-    # Environment.
-    export HF_HUB_OFFLINE=1
-    export PROMPT=$'it\'s $5\nnow'
-
-    # The agent. Setup lines may have changed traps and options: here they are as needed.
-    trap 'em_witness "$?"' EXIT
-    trap em_on_term TERM
-    set +eu
-    exec {em_tick}<> <(:)
-    em_agent=starting
-    /opt/em/em-agent run --plan '/shared/jobs/a b/plan.json' {em_tick}<&- &
-    em_agent=$!
-    [ -z "$em_term" ] || kill -TERM "$em_agent"
-    # Not `wait`: interrupted by TERM while the agent ends, it can lose the exit code.
-    while kill -0 "$em_agent" 2>/dev/null; do
-      read -r -t 0.25 -u "$em_tick"
-      [ "$?" -gt 128 ] || sleep 1
-    done
-    trap '' TERM
-    wait "$em_agent"
-    exit "$?"
-    "##);
+/// Exit code and restart count.
+pub(super) fn witness(dir: &Path) -> (i32, u32) {
+    let witness = Witness::read(dir).expect("readable").expect("written");
+    (witness.code, witness.restart_count)
 }
 
 #[test]
@@ -168,8 +67,10 @@ fn the_agents_exit_code_is_the_scripts_and_the_witness_has_it() {
     let script = script(dir.path(), &["bash", "-c", "exit 7"]);
     let status = ended(start(&script, "2"));
     assert_eq!(status.code(), Some(7));
-    let witness = Witness::read(dir.path()).expect("the witness is readable");
-    assert_eq!(witness, Some(Witness { code: 7, restart_count: 2 }));
+    assert_eq!(witness(dir.path()), (7, 2));
+    let ended_at = Witness::read(dir.path()).expect("readable").expect("written").ended_at.expect("a time");
+    let age = ended_at.duration_until(jiff::Timestamp::now()).as_secs();
+    assert!((0..60).contains(&age), "{ended_at}");
 }
 
 #[test]
@@ -183,7 +84,7 @@ fn term_reaches_the_agent_and_its_farewell_is_waited_for() {
     let status = ended(child);
     assert!(dir.path().join("farewell").exists(), "the agent was not told, or not waited for");
     assert_eq!(status.code(), Some(5));
-    assert_eq!(Witness::read(dir.path()).expect("readable"), Some(Witness { code: 5, restart_count: 0 }));
+    assert_eq!(witness(dir.path()), (5, 0));
 }
 
 #[test]
@@ -210,7 +111,7 @@ fn an_agent_killed_by_a_signal_is_128_and_more() {
     let dir = tempfile::tempdir().expect("a folder");
     let status = ended(start(&script(dir.path(), &["bash", "-c", "kill -9 $$"]), "0"));
     assert_eq!((status.code(), status.signal()), (Some(137), None));
-    assert_eq!(Witness::read(dir.path()).expect("readable"), Some(Witness { code: 137, restart_count: 0 }));
+    assert_eq!(witness(dir.path()), (137, 0));
 }
 
 #[test]
@@ -226,7 +127,7 @@ fn a_missing_agent_or_module_is_named_and_leaves_a_witness() {
     let output = start(&script, "1").wait_with_output().expect("the script ends");
     assert_eq!(output.status.code(), Some(69));
     assert!(String::from_utf8_lossy(&output.stderr).contains("could not be loaded: no such; touch pwned"));
-    assert_eq!(Witness::read(dir.path()).expect("readable"), Some(Witness { code: 69, restart_count: 1 }));
+    assert_eq!(witness(dir.path()), (69, 1));
     assert!(!dir.path().join("agent-ran").exists() && !dir.path().join("pwned").exists());
 }
 
@@ -251,7 +152,7 @@ fn setup_lines_are_code_and_nothing_else_is() {
     assert_eq!(std::fs::read_to_string(dir.path().join("seen")).expect("the agent ran"), format!("yes|{hostile}"));
     assert_eq!(std::fs::read_to_string(dir.path().join("arg")).expect("the agent ran"), hostile);
     assert!(!dir.path().join("pwned").exists(), "a string became code:\n{}", script.render());
-    assert_eq!(Witness::read(dir.path()).expect("readable"), Some(Witness { code: 0, restart_count: 0 }));
+    assert_eq!(witness(dir.path()), (0, 0));
 }
 
 #[test]
@@ -266,9 +167,12 @@ fn a_witness_of_an_earlier_run_does_not_outlive_the_start_of_the_next() {
 }
 
 #[test]
-fn a_witness_is_two_numbers_or_none() {
-    assert_eq!(Witness::parse("3 1\n"), Some(Witness { code: 3, restart_count: 1 }));
-    for text in ["", "3", "3 x", "x 0", "3 1 2", "3 -1"] {
+fn a_witness_has_two_numbers_and_the_time_of_the_end() {
+    let ended_at = |seconds| jiff::Timestamp::from_second(seconds).expect("in range");
+    let of = |code, restart_count, ended_at| Some(Witness { code, restart_count, ended_at });
+    assert_eq!(Witness::parse("3 1 1795509095\n"), of(3, 1, Some(ended_at(1_795_509_095))));
+    assert_eq!(Witness::parse("3 1\n"), of(3, 1, None), "as scripts wrote it before");
+    for text in ["", "3", "3 x", "x 0", "3 1 x", "3 1 2 4", "3 -1", "3 1 99999999999999"] {
         assert_eq!(Witness::parse(text), None, "{text}");
     }
 }

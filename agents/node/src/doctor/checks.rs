@@ -37,8 +37,8 @@ pub(super) async fn all(args: &DoctorArgs) -> Vec<Check> {
         checks.push(Check::of("job directory", writable(folder)));
     }
     checks.push(Check::of("gpus", gpus(args.gpus, plan.as_ref())));
-    if let Some(plan) = &plan {
-        checks.push(Check::of("server", server(&plan.server.url).await));
+    if let Some(to) = plan.as_ref().and_then(|plan| plan.server.as_ref()) {
+        checks.push(Check::of("server", server(&to.url).await));
     }
     checks
 }

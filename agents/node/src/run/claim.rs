@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use em_api::HumanDuration;
 use em_api::agent::{ClaimRequest, Directive};
 use em_api::client::Client;
 use em_api::client::agent::AgentCallError;
@@ -57,10 +58,23 @@ pub(crate) fn request(plan: &Plan, node: String) -> ClaimRequest {
     }
 }
 
+/// Claims the attempt without a server: the job directory alone decides.
+pub(crate) fn claim_alone(job: &JobDir, request: &ClaimRequest) -> Result<Claim, ClaimError> {
+    let epoch = next_epoch(&job.claims(), request)?;
+    take(&job.claims(), epoch, request)?;
+    Ok(Claim { epoch, confirmed: true, directive: Directive::Continue })
+}
+
 /// Claims the attempt. Asks the control plane until `claimTimeout`, then the job directory.
-pub(crate) async fn claim(client: &Client, job: &JobDir, request: &ClaimRequest, stop: &Stop) -> Result<Claim, ClaimError> {
+pub(crate) async fn claim(
+    client: &Client,
+    claim_timeout: HumanDuration,
+    job: &JobDir,
+    request: &ClaimRequest,
+    stop: &Stop,
+) -> Result<Claim, ClaimError> {
     let next_epoch = next_epoch(&job.claims(), request)?;
-    let give_up = Instant::now() + job.plan.server.claim_timeout.0;
+    let give_up = Instant::now() + claim_timeout.0;
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut told = false;
     loop {
@@ -76,7 +90,7 @@ pub(crate) async fn claim(client: &Client, job: &JobDir, request: &ClaimRequest,
             }
             Ok(Err(AgentCallError::Unavailable(problem))) => {
                 if !told {
-                    warn!("{problem}; asking again for {}", job.plan.server.claim_timeout);
+                    warn!("{problem}; asking again for {}", claim_timeout);
                     told = true;
                 }
             }
@@ -94,10 +108,7 @@ pub(crate) async fn claim(client: &Client, job: &JobDir, request: &ClaimRequest,
     }
     wait_until(give_up, stop).await?;
     take(&job.claims(), next_epoch, request)?;
-    warn!(
-        "no answer for {}: epoch {next_epoch} was claimed in the job directory, to be confirmed later",
-        job.plan.server.claim_timeout
-    );
+    warn!("no answer for {}: epoch {next_epoch} was claimed in the job directory, to be confirmed later", claim_timeout);
     Ok(Claim { epoch: next_epoch, confirmed: false, directive: Directive::Continue })
 }
 

@@ -2,9 +2,11 @@
 //! measurements go through the spool to the control plane. Read in this order: [`plan`], [`claim`], [`service`], [`trial`],
 //! [`job`] (how a measurement leaves), [`spool`], [`records`], [`uplink`], [`shutdown`].
 //!
+//! A plan without a server is worked on alone ([`standalone`]): the job directory decides the claim and keeps the measurements.
+//!
 //! Exit codes: 0 the plan was worked on to its end, or the run was stopped, and nothing was lost (what was not delivered lies
-//! in the spool); 1 it could not begin; 70 an orderly end took too long; 74 something is neither delivered nor in the spool;
-//! 75 the attempt belongs to another agent.
+//! in the spool); without a server, 0 every trial was measured; 1 it could not begin; 70 an orderly end took too long; 74 something
+//! is neither delivered nor in the spool; 75 the attempt belongs to another agent; 76 without a server: some trial was not measured.
 
 mod backoff;
 mod batch;
@@ -23,6 +25,7 @@ mod records;
 mod service;
 mod shutdown;
 mod spool;
+mod standalone;
 mod texts;
 mod trial;
 mod uplink;
@@ -55,11 +58,13 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 const DELIVER_WITHIN_WHEN_STOPPED: Duration = Duration::from_secs(4);
 const EXIT_LOST: u8 = 74;
 const EXIT_NOT_OURS: u8 = 75;
+const EXIT_NOT_ALL_MEASURED: u8 = 76;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 nothing was lost (worked to the end, or stopped); 1 it could not begin; 70 it had to be cut off; \
-74 something is neither delivered nor in the spool; 75 the attempt belongs to another agent."
+74 something is neither delivered nor in the spool; 75 the attempt belongs to another agent; 76 a run without a server did not \
+measure every trial."
 )]
 pub(crate) struct RunArgs {
     /// The job's plan.json; its folder is the job directory.
@@ -104,20 +109,32 @@ async fn execute(args: &RunArgs) -> Result<ExitCode, RunError> {
     let job = JobDir::open(&args.plan)?;
     let stop = Stop::default();
     stop.listen().map_err(RunError::Setup)?;
-    let client = Client::new(&job.plan.server.url, Some(job.token()))?;
+    let to = match &job.plan.server {
+        Some(server) => Some((Client::new(&server.url, Some(job.token()))?, server.claim_timeout)),
+        None => None,
+    };
     let preflight = preflight::gpus(job.plan.gpus_expected);
     let request = claim::request(&job.plan, node());
-    let claim = claim::claim(&client, &job, &request, &stop).await?;
+    let claim = match &to {
+        Some((client, claim_timeout)) => claim::claim(client, *claim_timeout, &job, &request, &stop).await?,
+        None => claim::claim_alone(&job, &request)?,
+    };
     stop.obey(claim.directive);
-    let run = begin(job, client, claim, request, stop).await?;
+    let alone = to.is_none();
+    let run = begin(job, to.map(|(client, _)| client), claim, request, stop).await?;
     work(&run, preflight).await;
-    Ok(end(run).await)
+    let told = alone.then(|| standalone::Told::of(&run));
+    let code = end(run).await;
+    Ok(match told {
+        Some(told) => told.print(code),
+        None => code,
+    })
 }
 
 /// Everything that is there for the whole of a claimed run.
 async fn begin(
     job: JobDir,
-    client: Client,
+    client: Option<Client>,
     claim: Claim,
     request: em_api::agent::ClaimRequest,
     stop: Stop,
@@ -132,7 +149,7 @@ async fn begin(
     let metrics = exposition::Metrics::new(&job.plan.experiment, &request.node)
         .map_err(|error| RunError::Setup(std::io::Error::other(error)))?;
     let exe = std::env::current_exe().map_err(RunError::Setup)?;
-    let uplink = Uplink::start(Link {
+    let link = |client| Link {
         client,
         attempt: job.plan.attempt,
         epoch,
@@ -140,7 +157,8 @@ async fn begin(
         records: spool.records_path(),
         written: recorder.written(),
         stop: stop.clone(),
-    });
+    };
+    let uplink = client.map_or_else(Uplink::to_nowhere, |client| Uplink::start(link(client)));
     let job_end = deadline::job_end().await;
     let metrics = Arc::new(metrics);
     let handed_in = AtomicUsize::new(0);

@@ -44,8 +44,12 @@ impl JobDir {
         let read = |path: &Path| fs::read(path).map_err(|source| PlanError::Read { path: path.to_owned(), source });
         let plan = fs::canonicalize(plan).map_err(|source| PlanError::Read { path: plan.to_owned(), source })?;
         let path = plan.parent().unwrap_or(Path::new("/")).to_owned();
-        let parsed = serde_json::from_slice(&read(&plan)?).map_err(|source| PlanError::Parse { path: plan.clone(), source })?;
-        let token = String::from_utf8_lossy(&read(&path.join(TOKEN_FILE))?).trim().to_owned();
+        let parsed: Plan =
+            serde_json::from_slice(&read(&plan)?).map_err(|source| PlanError::Parse { path: plan.clone(), source })?;
+        let token = match &parsed.server {
+            Some(_) => String::from_utf8_lossy(&read(&path.join(TOKEN_FILE))?).trim().to_owned(),
+            None => String::new(),
+        };
         let job = Self { path, plan: parsed, token };
         job.prove_writable()?;
         Ok(job)
@@ -60,7 +64,7 @@ impl JobDir {
         fs::write(&probe, b"probe").and_then(|()| fs::remove_file(&probe)).map_err(fail)
     }
 
-    /// The attempt's bearer token.
+    /// The attempt's bearer token; empty without a server.
     pub(crate) fn token(&self) -> String {
         self.token.clone()
     }

@@ -27,9 +27,13 @@ impl Spool {
         self.folder.join("records.jsonl")
     }
 
+    pub(crate) fn measurement_path(&self, trial: TrialId) -> PathBuf {
+        self.folder.join(format!("measurement-{trial}.json"))
+    }
+
     /// Once this returns, the measurement survives the node. Errors: the disk is full or gone.
     pub(crate) fn write_measurement(&self, trial: TrialId, json: &[u8]) -> io::Result<PathBuf> {
-        let path = self.folder.join(format!("measurement-{trial}.json"));
+        let path = self.measurement_path(trial);
         let aside = self.folder.join(format!(".measurement-{trial}.part"));
         let mut file = File::create(&aside)?;
         file.write_all(json)?;

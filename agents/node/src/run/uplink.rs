@@ -78,6 +78,22 @@ impl Uplink {
         Self { deliveries, finish, task: tokio::spawn(sender.run(deadline)) }
     }
 
+    /// Without a server: the spool is where everything stays.
+    pub(crate) fn to_nowhere() -> Self {
+        let (deliveries, mut inbox) = mpsc::unbounded_channel::<Delivery>();
+        let (finish, mut deadline) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            // Nothing comes after the end was asked for.
+            let _ = deadline.wait_for(Option::is_some).await;
+            let mut lost = 0;
+            while let Ok(delivery) = inbox.try_recv() {
+                lost += usize::from(matches!(delivery.body, Body::Unspooled(_)));
+            }
+            Delivered { lost, ..Delivered::default() }
+        });
+        Self { deliveries, finish, task }
+    }
+
     pub(crate) fn deliver(&self, delivery: Delivery) {
         // A fenced uplink has ended; the spool holds what it would have sent.
         let _ = self.deliveries.send(delivery);

@@ -54,7 +54,7 @@ fn a_claim_that_is_refused_afterwards_stops_the_run() {
     store();
     let port = crate::control_plane::free_port();
     let mut job = Job::new(port).service("ort", &[2]).duration(30);
-    job.plan.server.claim_timeout = em_api::HumanDuration::from_secs(1);
+    job.plan.server.as_mut().unwrap().claim_timeout = em_api::HumanDuration::from_secs(1);
     let mut agent = job.start();
     let measuring = || job.spooled_records(0).iter().any(|record| matches!(record.body, RecordBody::Sample(_)));
     wait_until("the trial is measured", Duration::from_secs(30), measuring);

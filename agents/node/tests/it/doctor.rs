@@ -60,7 +60,7 @@ fn a_plan_whose_server_is_away_is_a_failure_with_its_address() {
     let checks: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let of = |name: &str| checks.as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone();
     assert_eq!((&of("server")["ok"], &of("store")["ok"], &of("job directory")["ok"]), (&false.into(), &false.into(), &true.into()));
-    assert!(of("server")["detail"].as_str().unwrap().contains(&job.plan.server.url), "{checks}");
+    assert!(of("server")["detail"].as_str().unwrap().contains(&job.plan.server.as_ref().unwrap().url), "{checks}");
 }
 
 #[test]

@@ -56,11 +56,11 @@ impl Job {
             shard: ShardId::generate(),
             attempt: AttemptId::generate(),
             attempt_number: 1,
-            server: Server {
+            server: Some(Server {
                 url: format!("http://127.0.0.1:{port}"),
                 ca_sha256: None,
                 claim_timeout: HumanDuration::from_secs(20),
-            },
+            }),
             store_dir: std::env::var("EM_TEST_STORE").unwrap_or_else(|_| "/nonexistent".to_owned()),
             model: Model {
                 id: "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
@@ -131,7 +131,9 @@ impl Job {
 
     pub(crate) fn start(&self) -> Agent {
         fs::write(self.path().join("plan.json"), serde_json::to_vec_pretty(&self.plan).unwrap()).unwrap();
-        fs::write(self.path().join("token"), TOKEN).unwrap();
+        if self.plan.server.is_some() {
+            fs::write(self.path().join("token"), TOKEN).unwrap();
+        }
         let log = self.path().join(format!("agent-{}.log", TrialId::generate()));
         let mut command = Command::new(AGENT);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SLURM") || name.starts_with("EM_")) {
@@ -143,7 +145,7 @@ impl Job {
             .envs(&self.environment)
             .env(MARK, &self.mark)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(File::create(log.with_extension("out")).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
@@ -206,6 +208,11 @@ impl Agent {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Standard output.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.log.with_extension("out")).unwrap_or_default()
     }
 
     pub(crate) fn log(&self) -> String {

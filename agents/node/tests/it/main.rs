@@ -8,4 +8,5 @@ mod doctor;
 mod ends;
 mod failures;
 mod job;
+mod standalone;
 mod whole;

@@ -100,7 +100,7 @@ fn assert_stream(state: &State, job: &Job) {
 fn a_server_that_is_away_leaves_everything_in_the_spool() {
     store();
     let mut job = Job::new(free_port()).service("ort", &[2]).duration(1);
-    job.plan.server.claim_timeout = em_api::HumanDuration::from_secs(1);
+    job.plan.server.as_mut().unwrap().claim_timeout = em_api::HumanDuration::from_secs(1);
     let mut agent = job.start();
     // It waits for the server to come back before it leaves.
     let farewell = || job.spooled_records(0).iter().any(|record| matches!(record.body, RecordBody::Farewell { .. }));
@@ -117,7 +117,7 @@ fn a_server_that_comes_late_gets_everything_once() {
     store();
     let port = free_port();
     let mut job = Job::new(port).service("ort", &[2]).duration(3);
-    job.plan.server.claim_timeout = em_api::HumanDuration::from_secs(1);
+    job.plan.server.as_mut().unwrap().claim_timeout = em_api::HumanDuration::from_secs(1);
     let mut agent = job.start();
     let measuring = || job.spooled_records(0).iter().any(|record| matches!(record.body, RecordBody::Sample(_)));
     wait_until("the trial is measured", Duration::from_secs(30), measuring);

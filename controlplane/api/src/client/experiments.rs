@@ -2,8 +2,9 @@
 //! [`super::files`].
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use super::{Client, ClientError};
@@ -14,6 +15,9 @@ use crate::results::Results;
 use crate::session::SessionLink;
 use crate::spec::Desired;
 use crate::status::{EventList, JobList, TrialList};
+
+/// Many measurements with their series.
+const IMPORT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An experiment as it is posted. Text goes out as it was written, so that the server's errors speak of it.
 #[derive(Clone, Debug)]
@@ -45,17 +49,29 @@ impl Client {
     /// Errors: a problem with status 422 carries one error a field; 409 when the name is taken by another spec.
     pub async fn create_experiment(&self, body: Body, dry_run: bool) -> Result<Creation, ClientError> {
         let path = if dry_run { "experiments?dryRun=true" } else { "experiments" };
-        let request = self.request(Method::POST, path);
-        let request = match body {
-            Body::Json(value) => request.json(&value),
-            Body::JsonText(bytes) => request.header("Content-Type", "application/json").body(bytes),
-            Body::Yaml(bytes) => request.header("Content-Type", "application/yaml").body(bytes),
-        };
+        self.created(with_body(self.request(Method::POST, path), body)).await
+    }
+
+    async fn created(&self, request: RequestBuilder) -> Result<Creation, ClientError> {
         let response = self.send(request).await?;
         let new = response.status() == StatusCode::CREATED;
         let url = response.url().to_string();
         let answer = response.json().await.map_err(|source| ClientError::Answer { url, source })?;
         Ok(Creation { new, answer })
+    }
+
+    /// Stores nothing. What a run without a server needs in folder `dir` (absolute, as the compute nodes see it): `script` and `plan`
+    /// are set in the answer.
+    pub async fn standalone(&self, body: Body, dir: &str) -> Result<Created, ClientError> {
+        let path = with_query("experiments", &[("dryRun", &Some("true".to_owned())), ("standalone", &Some(dir.to_owned()))]);
+        self.json(with_body(self.request(Method::POST, &path), body)).await
+    }
+
+    /// Takes in a run without a server: a zip of its folder. `name`: instead of the experiment's own.
+    pub async fn import(&self, zip: Vec<u8>, name: Option<&str>) -> Result<Creation, ClientError> {
+        let path = with_query("import", &[("name", &name.map(str::to_owned))]);
+        let request = self.request(Method::POST, &path).header("Content-Type", "application/zip").body(zip);
+        self.created(request.timeout(IMPORT_TIMEOUT)).await
     }
 
     pub async fn experiment(&self, name: &str) -> Result<Experiment, ClientError> {
@@ -123,6 +139,14 @@ impl Client {
     /// A link that opens the dashboard in a browser, once.
     pub async fn session_link(&self) -> Result<SessionLink, ClientError> {
         self.json(self.request(Method::POST, "sessions/links")).await
+    }
+}
+
+fn with_body(request: RequestBuilder, body: Body) -> RequestBuilder {
+    match body {
+        Body::Json(value) => request.json(&value),
+        Body::JsonText(bytes) => request.header("Content-Type", "application/json").body(bytes),
+        Body::Yaml(bytes) => request.header("Content-Type", "application/yaml").body(bytes),
     }
 }
 

@@ -78,10 +78,8 @@ pub(crate) async fn run(client: &Client, submit: SubmitArgs, format: Format) -> 
 /// What to post, and what to tell the user about it.
 fn body(submit: &SubmitArgs) -> Result<(Body, Vec<String>), Failure> {
     let file = submit.file.as_deref().map(read).transpose()?;
-    let is_json = submit.file.as_deref().and_then(Path::extension).is_some_and(|ending| ending == "json");
     match file {
-        // As it was written: the server sees (and complains about) exactly that.
-        Some(bytes) if submit.flags.is_empty() => Ok((if is_json { Body::JsonText(bytes) } else { Body::Yaml(bytes) }, Vec::new())),
+        Some(bytes) if submit.flags.is_empty() => Ok((as_written(submit.file.as_deref(), bytes), Vec::new())),
         Some(bytes) => {
             let (value, notes) = compose::compose(Some(parse(&bytes)?), &submit.flags)?;
             Ok((Body::Json(value), notes))
@@ -91,6 +89,17 @@ fn body(submit: &SubmitArgs) -> Result<(Body, Vec<String>), Failure> {
             Ok((Body::Json(value), notes))
         }
     }
+}
+
+/// The experiment in a file, and nothing else.
+pub(crate) fn of_file(file: &Path) -> Result<Body, Failure> {
+    Ok(as_written(Some(file), read(file)?))
+}
+
+/// The server sees (and complains about) exactly what was written.
+fn as_written(file: Option<&Path>, bytes: Vec<u8>) -> Body {
+    let is_json = file.and_then(Path::extension).is_some_and(|ending| ending == "json");
+    if is_json { Body::JsonText(bytes) } else { Body::Yaml(bytes) }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

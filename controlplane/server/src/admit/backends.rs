@@ -7,7 +7,7 @@ use url::Url;
 use super::metadata::read_label;
 use super::model::{DTYPES, read_path};
 use super::reader::{Node, Object, shorten};
-use super::slurm::{read_env, texts};
+use super::slurm::{env_name_error, read_env, texts};
 use super::sweep::{self, Sweep};
 
 pub(super) const MOST_VARIANTS: usize = 64;
@@ -61,7 +61,7 @@ fn read_entry(item: &Node<'_>, context: &Context) -> Vec<Backend> {
     let device = object.field("device").word("device", &DEVICES);
     let dtype = object.field("dtype").word("dtype", &DTYPES);
     let args = texts(object.field("args"), |_| None);
-    let env = read_env(object.field("env"));
+    let env = read_env(object.field("env"), env_name_error);
     let batch = object.field("batch").whole(1..=LARGEST_SERVER_BATCH).map(|batch| batch as u32);
     let start_timeout = object.field("startTimeout").duration(1.0..=86_400.0);
     let python = object.field("python").parsed("the path of an interpreter", read_path);

@@ -1,6 +1,6 @@
 //! Rules across fields, and what is allowed but surprises. Also the small sections `checks`, `slo` and `cost`.
 
-use em_api::spec::{Arrival, Checks, Cost, Device, ParityCheck, Slo, Spec};
+use em_api::spec::{Arrival, Checks, Cost, Device, ParityCheck, ShardBy, Slo, Spec};
 
 use super::metadata::read_label;
 use super::reader::{Errors, Node};
@@ -73,15 +73,17 @@ pub(super) fn check(spec: &Spec, errors: &Errors) {
 /// Things that will work but surprise.
 pub(super) fn warnings(spec: &Spec, estimated_seconds: u64) -> Vec<String> {
     let mut warnings = Vec::new();
+    warnings.extend(apart(spec));
     if spec.load.repetitions < 3 {
         warnings.push(format!("{} of load.repetitions gives no verdict between backends; 3 or more do", spec.load.repetitions));
     }
     let time = u64::from(spec.slurm.time.minutes) * 60;
-    if estimated_seconds > time {
-        let continuations = estimated_seconds.div_ceil(time) - 1;
+    let of_a_job = estimate::longest_job_seconds(spec, estimated_seconds);
+    if of_a_job > time {
+        let continuations = of_a_job.div_ceil(time) - 1;
         let mut warning = format!(
             "about {} of work are above slurm.time ({}): about {continuations} continuation{} in further jobs",
-            estimate::words(estimated_seconds),
+            estimate::words(of_a_job),
             spec.slurm.time,
             if continuations == 1 { "" } else { "s" },
         );
@@ -104,4 +106,23 @@ pub(super) fn warnings(spec: &Spec, estimated_seconds: u64) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// `slurm.shard` runs backends in jobs of their own: what that costs.
+fn apart(spec: &Spec) -> Option<String> {
+    let jobs = match spec.slurm.shard {
+        ShardBy::Experiment => return None,
+        ShardBy::Backend => spec.backends.len() as u64,
+        ShardBy::Trial => estimate::trials(spec),
+    };
+    let where_they_run = if spec.slurm.same_node {
+        "on one node, perhaps on different GPUs of it"
+    } else {
+        "perhaps on different nodes; sameNode keeps them on one"
+    };
+    (spec.backends.len() > 1 && jobs > 1).then(|| {
+        format!(
+            "{jobs} jobs, {where_they_run}: backends are compared unpaired, so that more repetitions are needed to tell them apart"
+        )
+    })
 }

@@ -1,6 +1,6 @@
 //! How long an experiment takes, roughly: for warnings and for a person who waits.
 
-use em_api::spec::{BackendKind, Load, ServiceScope, Spec};
+use em_api::spec::{BackendKind, Load, ServiceScope, ShardBy, Spec};
 
 /// All trials and all service starts, one after another, as a job runs them.
 pub(super) fn seconds(spec: &Spec) -> u64 {
@@ -12,6 +12,20 @@ pub(super) fn seconds(spec: &Spec) -> u64 {
     };
     let starts: u64 = spec.backends.iter().map(|backend| starts_each * start_seconds(backend.kind)).sum();
     trials * trial_seconds(&spec.load) + starts
+}
+
+/// Of the job that takes longest, of `all` seconds of work.
+pub(super) fn longest_job_seconds(spec: &Spec, all: u64) -> u64 {
+    let slowest_start = spec.backends.iter().map(|backend| start_seconds(backend.kind)).max().unwrap_or(0);
+    match spec.slurm.shard {
+        ShardBy::Experiment => all,
+        ShardBy::Backend => {
+            let trials = trials(spec) / (spec.backends.len().max(1) as u64);
+            let starts = if spec.load.service == ServiceScope::PerTrial { trials } else { u64::from(spec.load.repetitions) };
+            trials * trial_seconds(&spec.load) + starts * slowest_start
+        }
+        ShardBy::Trial => trial_seconds(&spec.load) + slowest_start,
+    }
 }
 
 pub(super) fn trials(spec: &Spec) -> u64 {

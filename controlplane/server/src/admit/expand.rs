@@ -2,7 +2,7 @@
 //! and the texts of a trial depend on the spec alone, so a continuation goes on as the first job would have.
 
 use em_api::plan::{PlannedTrial, ServiceRun};
-use em_api::spec::{LoadLevel, ServiceScope, Spec};
+use em_api::spec::{Backend, LoadLevel, ServiceScope, ShardBy, Spec};
 use em_api::{BlockId, ShardId, TrialId};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -15,7 +15,8 @@ pub struct Shard {
     pub blocks: Vec<Block>,
 }
 
-/// All backend variants at one (repetition, batch size, load level).
+/// What is measured side by side in one job at one (repetition, batch size, load level): all backend variants, or a single one
+/// where `slurm.shard` parts them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     pub id: BlockId,
@@ -26,19 +27,36 @@ pub struct Block {
     pub trials: Vec<(String, TrialId)>,
 }
 
-/// Expands an admitted spec; ids are fresh. One shard: admission refuses the finer `slurm.shard`s, which would split blocks.
+/// Expands an admitted spec; ids are fresh. `shard: experiment` is one shard; `backend` one a backend; `trial` one a trial, in an
+/// order that takes turns between backends. A block never spans two jobs: the finer two have blocks of one backend each.
 pub fn expand(spec: &Spec) -> Vec<Shard> {
     let cells = cells(spec);
-    let block = |repetition, (batch_size, load): &(u32, LoadLevel)| Block {
-        id: BlockId::generate(),
-        repetition,
-        batch_size: *batch_size,
-        load: *load,
-        trials: spec.backends.iter().map(|backend| (backend.name.clone(), TrialId::generate())).collect(),
+    let blocks = |backends: &[Backend]| -> Vec<Block> {
+        let each = |repetition| cells.iter().map(move |cell| block(backends, repetition, *cell));
+        (1..=spec.load.repetitions).flat_map(each).collect()
     };
-    let repetitions = 1..=spec.load.repetitions;
-    let blocks = repetitions.flat_map(|repetition| cells.iter().map(move |cell| block(repetition, cell))).collect();
-    vec![Shard { id: ShardId::generate(), blocks }]
+    let shard = |blocks| Shard { id: ShardId::generate(), blocks };
+    match spec.slurm.shard {
+        ShardBy::Experiment => vec![shard(blocks(&spec.backends))],
+        ShardBy::Backend => spec.backends.iter().map(|backend| shard(blocks(std::slice::from_ref(backend)))).collect(),
+        ShardBy::Trial => {
+            let apart = |whole: Block| {
+                let alone = |trial| Block { id: BlockId::generate(), trials: vec![trial], ..whole.clone() };
+                whole.trials.clone().into_iter().map(alone).collect::<Vec<_>>()
+            };
+            blocks(&spec.backends).into_iter().flat_map(apart).map(|block| shard(vec![block])).collect()
+        }
+    }
+}
+
+/// How many backends a block holds.
+pub fn block_size(spec: &Spec) -> usize {
+    if spec.slurm.shard == ShardBy::Experiment { spec.backends.len() } else { 1 }
+}
+
+fn block(backends: &[Backend], repetition: u32, (batch_size, load): (u32, LoadLevel)) -> Block {
+    let trials = backends.iter().map(|backend| (backend.name.clone(), TrialId::generate())).collect();
+    Block { id: BlockId::generate(), repetition, batch_size, load, trials }
 }
 
 /// Services in the order of execution for the given unfinished blocks: repetition by repetition, the backends of each

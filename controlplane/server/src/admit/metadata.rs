@@ -96,6 +96,11 @@ fn is_label_word(text: &str) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
+/// What is wrong with the name of an experiment, if anything.
+pub fn name_error(text: &str) -> Option<String> {
+    read_label(text).err()
+}
+
 /// A label of RFC 1123, as names of experiments and backends are.
 pub(super) fn read_label(text: &str) -> Result<String, String> {
     let bytes = text.as_bytes();

@@ -29,7 +29,7 @@ mod tests;
 
 pub use body::parse_body;
 pub use cluster::cluster_warnings;
-pub use metadata::{annotation_error, label_error};
+pub use metadata::{annotation_error, label_error, name_error};
 
 use reader::{Errors, Node, words};
 

@@ -6,24 +6,20 @@ use std::collections::BTreeMap;
 use em_api::spec::{ShardBy, Slurm, SlurmTime};
 
 use super::reader::{Node, Object, shorten};
+use crate::job;
 
-/// sbatch copies each word of a `#SBATCH` line into a buffer of a fixed size.
-const LONGEST_VALUE: usize = 2_000;
+const GPUS: &str = "a number of GPUs such as 1 or l40s:1";
 const LONGEST_TIME_MINUTES: u32 = 366 * 24 * 60;
 
 pub(super) fn read(node: Node<'_>) -> Slurm {
     let mut section = node.object();
     let object = &mut section;
     object.field("prepare").not_yet("fill the store with `em-agent setup`");
-    let same_node = object.field("sameNode");
-    if same_node.boolean() == Some(true) {
-        same_node.not_yet("name the node in `nodelist`");
-    }
     let slurm = Slurm {
         partition: value(object, "partition"),
         gres: value(object, "gres"),
-        gpus: gpus(object, "gpus"),
-        gpus_per_node: gpus(object, "gpusPerNode"),
+        gpus: object.field("gpus").parsed_or_number(GPUS, |text| Ok(text.to_owned())),
+        gpus_per_node: object.field("gpusPerNode").parsed_or_number(GPUS, |text| Ok(text.to_owned())),
         nodes: read_nodes(object.field("nodes")),
         cpus_per_task: object.field("cpusPerTask").whole(1..=65_536).map(|cpus| cpus as u32),
         memory: object.field("memory").parsed_or_number("a size such as 32G (a bare number is MB)", read_memory),
@@ -44,37 +40,53 @@ pub(super) fn read(node: Node<'_>) -> Slurm {
         mail_user: value(object, "mailUser"),
         modules: texts(object.field("modules"), module_error),
         setup: texts(object.field("setup"), |_| None),
-        env: read_env(object.field("env")),
+        env: read_env(object.field("env"), |name| em_slurm::validate_env_name(name).err()),
         container: value(object, "container"),
         extra_args: texts(object.field("extraArgs"), |text| em_slurm::validate_extra_arg(text).err()),
         shard: read_shard(object.field("shard")),
-        same_node: false,
+        same_node: object.field("sameNode").boolean().unwrap_or(false),
     };
+    refuse_what_sbatch_misreads(object, &slurm);
     section.finish();
     slurm
 }
 
-/// Whether the job gets GPUs, by what was asked of Slurm.
-pub(super) fn asks_for_gpus(slurm: &Slurm) -> bool {
-    let gres =
-        slurm.gres.as_ref().is_some_and(|gres| gres.split(',').any(|item| item.starts_with("gpu") || item.starts_with("gres/gpu")));
-    let in_extra = || slurm.extra_args.iter().any(|arg| arg.starts_with("--gpus"));
-    gres || slurm.gpus.is_some() || slurm.gpus_per_node.is_some() || in_extra()
+/// The rules of the job script itself, for all options together. `extraArgs` were looked at one by one.
+fn refuse_what_sbatch_misreads(object: &mut Object<'_>, slurm: &Slurm) {
+    for error in job::options(slurm).validate().into_iter().filter(|error| error.field != "extra_args") {
+        let field = match error.field {
+            "gpus_per_node" => "gpusPerNode",
+            "mail_type" => "mailType",
+            "mail_user" => "mailUser",
+            same => same,
+        };
+        object.field(field).refuse(error.message);
+    }
 }
 
-/// The environment of a job or a service.
-pub(super) fn read_env(node: Node<'_>) -> BTreeMap<String, String> {
+/// Whether the job gets GPUs, by what was asked of Slurm.
+pub(super) fn asks_for_gpus(slurm: &Slurm) -> bool {
+    job::options(slurm).asks_for_gpus()
+}
+
+/// The environment of a job or a service; `name_error` says what is wrong with a variable's name.
+pub(super) fn read_env(node: Node<'_>, name_error: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     for (name, value) in node.entries().unwrap_or_default() {
-        let sound = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !sound {
-            value.refuse(format!("`{}` is not a name of an environment variable", shorten(&name)));
+        if let Some(message) = name_error(&name) {
+            value.refuse(message);
         } else if let Some(text) = value.env_text() {
             env.insert(name, text);
         }
     }
     env
+}
+
+/// The rule for a service, which no shell starts.
+pub(super) fn env_name_error(name: &str) -> Option<String> {
+    let sound = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (!sound).then(|| format!("`{}` is not a name of an environment variable", shorten(name)))
 }
 
 /// A list of single lines. `error` says what else is wrong with one.
@@ -85,30 +97,7 @@ pub(super) fn texts(node: Node<'_>, error: impl Fn(&str) -> Option<String>) -> V
 }
 
 fn value(object: &mut Object<'_>, name: &'static str) -> Option<String> {
-    object.field(name).parsed("text", |text| {
-        if text.len() > LONGEST_VALUE {
-            return Err(format!("is {} bytes long; sbatch reads at most {LONGEST_VALUE}", text.len()));
-        }
-        Ok(text.to_owned())
-    })
-}
-
-/// `2`, `l40s:2`, `l40s:1,a100:1`.
-fn gpus(object: &mut Object<'_>, name: &'static str) -> Option<String> {
-    object.field(name).parsed_or_number("a number of GPUs such as 1 or l40s:1", |text| {
-        let counted = |part: &str| {
-            let count = part.rsplit(':').next().unwrap_or_default();
-            !count.is_empty()
-                && count.len() <= 5
-                && count.bytes().all(|byte| byte.is_ascii_digit())
-                && count.bytes().any(|byte| byte != b'0')
-        };
-        if text.split(',').all(counted) {
-            Ok(text.to_owned())
-        } else {
-            Err(format!("`{}` is not a number of GPUs; write for example 1 or l40s:1", shorten(text)))
-        }
-    })
+    object.field(name).text()
 }
 
 fn read_nodes(node: Node<'_>) -> u32 {
@@ -157,8 +146,5 @@ fn module_error(text: &str) -> Option<String> {
 
 fn read_shard(node: Node<'_>) -> ShardBy {
     let words = [("experiment", ShardBy::Experiment), ("backend", ShardBy::Backend), ("trial", ShardBy::Trial)];
-    if node.word("shard", &words).is_some_and(|shard| shard != ShardBy::Experiment) {
-        node.not_yet("only `experiment` keeps all backends of a block in one job, and so comparable");
-    }
-    ShardBy::Experiment
+    node.word("shard", &words).unwrap_or(ShardBy::Experiment)
 }

@@ -4,10 +4,14 @@ use serde_json::{Value, json};
 
 use super::{Admitted, admit, parse_body};
 
+#[path = "../../../../slurm/tests/it/hostile.rs"]
+mod corpus;
+
 mod bodies;
 mod cluster;
 mod defaults;
 mod examples;
+mod hostile;
 mod order;
 mod refusals;
 

@@ -124,10 +124,26 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_FAST_POLL_INTERVAL", value_name = "DURATION")]
     pub fast_poll_interval: Option<HumanDuration>,
 
+    /// Reads of Slurm in any 60 seconds at most, whatever the number of jobs [default: 20]
+    #[arg(long, env = "EM_SLURM_READS_PER_MINUTE", value_name = "NUMBER")]
+    pub slurm_reads_per_minute: Option<u32>,
+
     /// After an unclear sbatch: how long the job may take to show up before it is submitted again (2 x Slurm's MessageTimeout)
     /// [default: 20s]
     #[arg(long, env = "EM_SETTLE_TIME", value_name = "DURATION")]
     pub settle_time: Option<HumanDuration>,
+
+    /// Submissions a second, on average; 0: no limit [default: 2]
+    #[arg(long, env = "EM_SUBMIT_RATE", value_name = "NUMBER")]
+    pub submit_rate: Option<f64>,
+
+    /// Submissions at once, before the rate counts [default: 20]
+    #[arg(long, env = "EM_SUBMIT_BURST", value_name = "NUMBER")]
+    pub submit_burst: Option<u32>,
+
+    /// First pause when Slurm takes no more jobs of this account; doubles each time, up to 2 minutes [default: 15s]
+    #[arg(long, env = "EM_LIMIT_PAUSE", value_name = "DURATION")]
+    pub limit_pause: Option<HumanDuration>,
 
     /// A job that no source knows and whose agent is silent is given up after this long [default: 2m]
     #[arg(long, env = "EM_MISSING_GRACE", value_name = "DURATION")]

@@ -25,7 +25,12 @@ pub struct Settings {
     pub database: Option<String>,
     pub poll_interval: Duration,
     pub fast_poll_interval: Duration,
+    pub slurm_reads_per_minute: u32,
     pub settle_time: Duration,
+    /// A second; 0: no limit.
+    pub submit_rate: f64,
+    pub submit_burst: u32,
+    pub limit_pause: Duration,
     pub missing_grace: Duration,
     pub retry_backoff: Duration,
     pub collect_grace: Duration,
@@ -66,8 +71,12 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    #[error("--job-dir {0}")]
+    JobDirectory(String),
     #[error("{setting} must be longer than zero")]
     Zero { setting: &'static str },
+    #[error("{setting} {value} is not a number from {least} to {most}")]
+    Number { setting: &'static str, value: f64, least: f64, most: f64 },
 }
 
 pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
@@ -93,6 +102,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
     }
     let state_dir = absolute("--state-dir", args.state_dir.map_or_else(default_state_dir, Ok)?)?;
     let job_dir = absolute("--job-dir", args.job_dir.unwrap_or_else(|| state_dir.join("jobs")))?;
+    em_slurm::validate_job_dir(&job_dir).map_err(ConfigError::JobDirectory)?;
     let store_dir = absolute("--store-dir", args.store_dir.unwrap_or_else(|| job_dir.join("store")))?;
     let agent = absolute("--agent", args.agent.unwrap_or_else(agent_beside_us))?;
     let seconds = |setting, value: Option<HumanDuration>, default: u64| match value {
@@ -100,6 +110,9 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         Some(value) => Ok(value.0),
         None => Ok(Duration::from_secs(default)),
     };
+    let reads = number("--slurm-reads-per-minute", f64::from(args.slurm_reads_per_minute.unwrap_or(20)), 8.0, 6_000.0)?;
+    let submit_rate = number("--submit-rate", args.submit_rate.unwrap_or(2.0), 0.0, 1_000.0)?;
+    let submit_burst = number("--submit-burst", f64::from(args.submit_burst.unwrap_or(20)), 1.0, 10_000.0)?;
     Ok(Settings {
         listen,
         agent_listen,
@@ -113,7 +126,11 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         database: args.database,
         poll_interval: seconds("--poll-interval", args.poll_interval, 15)?,
         fast_poll_interval: seconds("--fast-poll-interval", args.fast_poll_interval, 3)?,
+        slurm_reads_per_minute: reads as u32,
         settle_time: seconds("--settle-time", args.settle_time, 20)?,
+        submit_rate,
+        submit_burst: submit_burst as u32,
+        limit_pause: seconds("--limit-pause", args.limit_pause, 15)?,
         missing_grace: seconds("--missing-grace", args.missing_grace, 120)?,
         retry_backoff: seconds("--retry-backoff", args.retry_backoff, 10)?,
         collect_grace: seconds("--collect-grace", args.collect_grace, 5)?,
@@ -121,6 +138,10 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         claim_timeout: seconds("--claim-timeout", args.claim_timeout, 120)?,
         log_format: args.log_format.unwrap_or(LogFormat::Text),
     })
+}
+
+fn number(setting: &'static str, value: f64, least: f64, most: f64) -> Result<f64, ConfigError> {
+    if (least..=most).contains(&value) { Ok(value) } else { Err(ConfigError::Number { setting, value, least, most }) }
 }
 
 fn loopback(setting: &'static str, address: SocketAddr) -> Result<SocketAddr, ConfigError> {
@@ -178,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn a_job_directory_that_slurm_would_misread_is_refused() {
+        for path in ["/srv/100%", "/srv/a\\b", "/srv/a\nb"] {
+            let error = resolve(parse(&["--job-dir", path])).unwrap_err();
+            assert!(error.to_string().starts_with("--job-dir `/srv/"), "{error}");
+        }
+    }
+
+    #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "listen = \"127.0.0.1:1\"\npoll-interval = \"7s\"\njob-dir = \"/srv/jobs\"\n").unwrap();
@@ -187,6 +216,16 @@ mod tests {
         assert_eq!(settings.poll_interval, Duration::from_secs(7));
         assert_eq!(settings.store_dir, Path::new("/srv/jobs/store"));
         assert_eq!(settings.settle_time, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn rates_that_are_no_rates_are_refused_by_name() {
+        for arguments in [["--submit-rate", "-1"], ["--submit-rate", "NaN"], ["--submit-burst", "0"]] {
+            let arguments = format!("{}={}", arguments[0], arguments[1]);
+            let error = resolve(parse(&[&arguments])).unwrap_err();
+            assert!(error.to_string().contains("--submit-"), "{error}");
+        }
+        assert_eq!(resolve(parse(&["--submit-rate", "0"])).unwrap().submit_rate, 0.0);
     }
 
     #[test]

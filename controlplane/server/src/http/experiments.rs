@@ -1,5 +1,7 @@
 //! `/experiments`: create, list, read, change, delete. The acknowledgement follows the commit.
 
+use std::path::PathBuf;
+
 use actix_web::http::header;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
@@ -13,6 +15,7 @@ use super::problem::{Answer, Refusal};
 use super::selector::Selector;
 use super::{App, logs, parts, patch, report, results, watch};
 use crate::admit::{Admitted, NameChoice, admit, cluster_warnings, parse_body};
+use crate::job;
 use crate::store::experiments::{Creation, measured};
 use crate::store::{self, Store, now};
 
@@ -20,6 +23,7 @@ use crate::store::{self, Store, now};
 const BODY_BYTES: usize = 1 << 20;
 /// Partitions and nodes change in the course of a day.
 const OLDEST_LOOK: SignedDuration = SignedDuration::from_mins(15);
+const DRY_ONLY: &str = "goes with dryRun=true only: nothing is stored";
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
 
@@ -47,27 +51,38 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 #[serde(rename_all = "camelCase")]
 struct CreateQuery {
     dry_run: Option<bool>,
+    /// With `dryRun`: script and plan for a run in this folder, without a server.
+    standalone: Option<PathBuf>,
 }
 
 async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
     let value = parse_body(&body, content_type(&request))?;
     let mut admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
     admitted.warnings.extend(surprises(&app, &admitted).await);
-    if query.dry_run.unwrap_or(false) {
+    let dry_run = query.dry_run.unwrap_or(false);
+    if let Some(dir) = &query.standalone {
+        let standalone =
+            if dry_run { job::standalone(&app.jobs, Store::preview(&admitted, &who.owner), dir) } else { Err(DRY_ONLY.to_owned()) };
+        let (experiment, plan, script) =
+            standalone.map_err(|detail| Refusal::bad_request("invalid_query", format!("standalone: {detail}")))?;
+        let (script, plan) = (Some(script.render()), Some(plan));
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan }));
+    }
+    if dry_run {
         let experiment = preview(&app, &admitted, &who.owner).await?;
         let script = Some(parts::preview_script(&app, &experiment));
-        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script }));
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan: None }));
     }
     let (mut response, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
         Creation::New(experiment) => {
             let mut response = HttpResponse::Created();
-            response.insert_header((header::LOCATION, format!("/experiments/{}", experiment.metadata.name)));
+            response.insert_header(location(&experiment));
             (response, experiment)
         }
         Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
     };
     response.insert_header(etag(&experiment));
-    Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None }))
+    Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
 }
 
 /// What the cluster does not have, as far as it is known: an old look warns of nothing.
@@ -156,6 +171,10 @@ async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
 
 fn shown(mut response: HttpResponseBuilder, experiment: &Experiment) -> HttpResponse {
     response.insert_header(etag(experiment)).json(experiment)
+}
+
+pub(super) fn location(experiment: &Experiment) -> (header::HeaderName, String) {
+    (header::LOCATION, format!("/experiments/{}", experiment.metadata.name))
 }
 
 fn etag(experiment: &Experiment) -> (header::HeaderName, String) {

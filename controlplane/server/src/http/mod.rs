@@ -15,6 +15,7 @@ mod agent;
 mod cluster;
 mod experiments;
 mod health;
+mod import;
 mod logs;
 mod observe;
 mod pages;
@@ -108,7 +109,8 @@ fn all(config: &mut ServiceConfig) {
         .configure(sessions::routes)
         .configure(agent::routes)
         .configure(cluster::routes)
-        .configure(experiments::routes);
+        .configure(experiments::routes)
+        .configure(import::routes);
 }
 
 fn basics(config: &mut ServiceConfig) {

@@ -43,7 +43,7 @@ pub(super) async fn script(app: Data<App>, name: Path<String>) -> Answer {
             (first.shard, none, app.store.job_name(none))
         }
     };
-    let script = job::script(&app.jobs, (&stored.name, stored.uid), &stored.spec, (shard, attempt), &job_name);
+    let script = job::script(&app.jobs, (&stored.name, stored.uid), &stored.spec, (shard, attempt), &job_name, None);
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(script.render()))
 }
 
@@ -51,5 +51,5 @@ pub(super) async fn script(app: Data<App>, name: Path<String>) -> Answer {
 pub(super) fn preview_script(app: &App, experiment: &Experiment) -> String {
     let (shard, attempt) = (ShardId(ulid::Ulid::nil()), AttemptId(ulid::Ulid::nil()));
     let owner = (experiment.metadata.name.as_str(), experiment.metadata.uid);
-    job::script(&app.jobs, owner, &experiment.spec, (shard, attempt), &app.store.job_name(attempt)).render()
+    job::script(&app.jobs, owner, &experiment.spec, (shard, attempt), &app.store.job_name(attempt), None).render()
 }

@@ -4,6 +4,7 @@
 mod directory;
 mod plan;
 mod script;
+mod standalone;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,9 @@ use em_api::{AttemptId, ExperimentUid};
 
 pub use directory::{Files, write};
 pub use plan::{Assignment, plan};
+pub(crate) use script::options;
 pub use script::script;
+pub use standalone::standalone;
 
 /// What the server's settings say about jobs.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use em_api::plan::{Plan, Server};
 use em_api::spec::{Device, Spec};
 use em_api::{AttemptId, ExperimentUid, ShardId};
 
-use super::JobSettings;
+use super::{JobSettings, options};
 use crate::admit::expand::{Block, execution_order};
 
 /// Which work a job gets.
@@ -29,7 +29,7 @@ pub fn plan(settings: &JobSettings, assignment: &Assignment<'_>) -> Plan {
         shard: assignment.shard,
         attempt: assignment.attempt,
         attempt_number: assignment.number,
-        server: Server { url: settings.advertise.clone(), ca_sha256: None, claim_timeout: settings.claim_timeout },
+        server: Some(Server { url: settings.advertise.clone(), ca_sha256: None, claim_timeout: settings.claim_timeout }),
         store_dir: settings.store_dir.to_string_lossy().into_owned(),
         model: spec.model.clone(),
         dataset: spec.dataset.clone(),
@@ -43,9 +43,5 @@ pub fn plan(settings: &JobSettings, assignment: &Assignment<'_>) -> Plan {
 
 /// Whether GPUs must be visible in the job: asked of Slurm, and wanted by a backend.
 fn gpus_expected(spec: &Spec) -> bool {
-    let slurm = &spec.slurm;
-    let asked = slurm.gpus.is_some()
-        || slurm.gpus_per_node.is_some()
-        || slurm.gres.as_deref().is_some_and(|gres| gres.split(',').any(|part| part.trim().starts_with("gpu")));
-    asked && spec.backends.iter().any(|backend| backend.device == Device::Cuda)
+    options(&spec.slurm).asks_for_gpus() && spec.backends.iter().any(|backend| backend.device == Device::Cuda)
 }

@@ -1,26 +1,45 @@
 //! The sbatch text of one job.
 
+use std::path::{Path, PathBuf};
+
 use em_api::spec::{Slurm, Spec};
 use em_api::{AttemptId, ExperimentUid, ShardId};
 use em_slurm::{JobOptions, JobScript};
 
 use super::{JobSettings, plan_path};
 
-/// Pure: the same for `/script`, a dry run and the submission.
+/// Pure: the same for `/script`, a dry run and the submission. `node`: where the job has to run, when an earlier one decided it
+/// (`slurm.sameNode`).
 pub fn script(
     settings: &JobSettings,
     experiment: (&str, ExperimentUid),
     spec: &Spec,
     (shard, attempt): (ShardId, AttemptId),
     job_name: &str,
+    node: Option<&str>,
 ) -> JobScript {
     let (name, uid) = experiment;
-    let job_dir = settings.attempt_dir(name, uid, attempt);
+    let script = script_in(settings.attempt_dir(name, uid, attempt), settings, name, spec, (shard, attempt), job_name);
+    let nodelist = node.map(str::to_owned).or(script.options.nodelist);
+    JobScript { options: JobOptions { nodelist, ..script.options }, ..script }
+}
+
+/// The same in a folder of the caller's choice.
+pub(super) fn script_in(
+    job_dir: PathBuf,
+    settings: &JobSettings,
+    name: &str,
+    spec: &Spec,
+    (shard, attempt): (ShardId, AttemptId),
+    job_name: &str,
+) -> JobScript {
     let plan = plan_path(&job_dir).to_string_lossy().into_owned();
+    let agent_dir = settings.agent.parent().map(Path::to_path_buf);
+    let mounts = [Some(settings.store_dir.clone()), agent_dir].into_iter().flatten().collect();
     JobScript {
         name: job_name.to_owned(),
         comment: format!("em experiment={name} shard={shard} attempt={attempt}"),
-        options: options(&spec.slurm),
+        options: JobOptions { container_mounts: mounts, ..options(&spec.slurm) },
         agent: vec![settings.agent.to_string_lossy().into_owned(), "run".to_owned(), "--plan".to_owned(), plan],
         job_dir,
         modules: spec.slurm.modules.clone(),
@@ -29,7 +48,8 @@ pub fn script(
     }
 }
 
-fn options(slurm: &Slurm) -> JobOptions {
+/// Slurm's share of a spec. The paths that a container needs are added by [`script`].
+pub(crate) fn options(slurm: &Slurm) -> JobOptions {
     JobOptions {
         partition: slurm.partition.clone(),
         gres: slurm.gres.clone(),
@@ -54,6 +74,7 @@ fn options(slurm: &Slurm) -> JobOptions {
         mail_type: slurm.mail_type.clone(),
         mail_user: slurm.mail_user.clone(),
         container: slurm.container.clone(),
+        container_mounts: Vec::new(),
         extra_args: slurm.extra_args.clone(),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use em_api::status::EventType;
 use em_slurm::CancelError;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::attempt::WHO;
@@ -24,13 +25,43 @@ pub(super) enum Applied {
     Failed,
 }
 
-pub(super) async fn apply(reconciler: &Reconciler, pace: &mut Pace, world: &World, action: &Action) -> Applied {
-    match one(reconciler, pace, world, action).await {
+/// All actions of a look: submissions last and a few at a time, the others in their order. Stops early when asked to.
+pub(super) async fn apply_all(
+    reconciler: &Reconciler,
+    pace: &mut Pace,
+    world: &World,
+    actions: &[Action],
+    stop: &CancellationToken,
+) -> Vec<Applied> {
+    let mut applied = Vec::new();
+    let mut jobs = Vec::new();
+    for action in actions {
+        if stop.is_cancelled() {
+            return applied;
+        }
+        match action {
+            Action::Submit { uid, attempt, .. } => {
+                jobs.extend(view(world, *uid).and_then(|view| Some((view, submit::find(view, *attempt)?))));
+            }
+            other => {
+                let result = one(reconciler, pace, world, other).await;
+                applied.push(judged(reconciler, result, || format!("{other:?}")));
+            }
+        }
+    }
+    for result in submit::submit_all(reconciler, pace, jobs).await {
+        applied.push(judged(reconciler, result.map(|()| Applied::Done), || "a submission".to_owned()));
+    }
+    applied
+}
+
+fn judged(reconciler: &Reconciler, result: store::Result<Applied>, what: impl Fn() -> String) -> Applied {
+    match result {
         Ok(applied) => applied,
         Err(store::Error::Stale(_) | store::Error::NotFound(_)) => Applied::Stale,
         Err(error) => {
             reconciler.metrics.reconcile_errors.inc();
-            tracing::error!(error = &error as &dyn std::error::Error, "an action of the reconciler failed: {action:?}");
+            tracing::error!(error = &error as &dyn std::error::Error, "an action of the reconciler failed: {}", what());
             Applied::Failed
         }
     }
@@ -42,13 +73,8 @@ async fn one(reconciler: &Reconciler, pace: &mut Pace, world: &World, action: &A
         Action::CreateAttempt { uid, shard, number, not_before } => {
             store.create_attempt(*uid, *shard, *number, *not_before).await?;
         }
-        Action::Submit { uid, attempt, .. } => {
-            let Some(view) = view(world, *uid) else { return Ok(Applied::Stale) };
-            let Some(attempt) = submit::find(view, *attempt) else { return Ok(Applied::Stale) };
-            pace.take_submission(Instant::now());
-            submit::submit(reconciler, pace, view, attempt).await?;
-            pace.hot(Instant::now());
-        }
+        // `apply_all` gathers them.
+        Action::Submit { .. } => return Ok(Applied::Stale),
         Action::Move { attempt, revision, state, event, adopted } => {
             store.save_attempt(*attempt, *revision, state, event.as_ref()).await?;
             if *adopted {

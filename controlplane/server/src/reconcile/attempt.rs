@@ -1,9 +1,10 @@
 //! The next step of one open attempt: submit it, find it, follow it, cancel it, collect it.
 
+use em_api::Timestamp;
 use em_api::status::EventType;
 use em_slurm::{JobView, PendingReason};
 
-use super::listing::{self, Mine};
+use super::listing::{self, Listing, Mine};
 use super::world::{Action, Decisions, View, World};
 use super::{ends, shard};
 use crate::store::attempts::{Attempt, AttemptState, Cancel, CancelWhy, End, EndKind, JobOutcome, Over, Submitted};
@@ -12,8 +13,15 @@ use crate::store::events::NewEvent;
 pub(super) const WHO: &str = "reconciler";
 
 /// At most one step that touches the attempt's row. Returns whether the pace of submissions held it back.
-pub(super) fn step(world: &World, view: &View, attempt: &Attempt, submissions: &mut u32, decisions: &mut Decisions) -> bool {
-    let mine = world.slurm.jobs.as_deref().map(|jobs| listing::mine(attempt, jobs));
+pub(super) fn step(
+    world: &World,
+    listing: Option<&Listing<'_>>,
+    view: &View,
+    attempt: &Attempt,
+    submissions: &mut u32,
+    decisions: &mut Decisions,
+) -> bool {
+    let mine = listing.map(|listing| listing.mine(attempt));
     for job in mine.iter().flat_map(|mine| &mine.surplus) {
         let (uid, id, revision) = (attempt.experiment, attempt.id, attempt.revision);
         let barred = attempt.refused_jobs.contains(&job.id);
@@ -76,7 +84,7 @@ fn submitting(
         return;
     }
     let Some(found) = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref()) else { return };
-    match listing::mine(attempt, found).kept {
+    match Listing::of(found).mine(attempt).kept {
         Some(job) => decisions.push(adopt(attempt, job)),
         None => {
             let message = format!("no job named {} exists; it is submitted again", attempt.job_name);
@@ -98,7 +106,7 @@ fn follow(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted, 
     let Some(mine) = mine else { return };
     let found = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref());
     // Accounting goes on calling a job RUNNING that a crashed controller has lost: only an end is believed of it.
-    let in_accounting = || found.and_then(|found| listing::mine(attempt, found).kept).filter(|job| job.state.ended());
+    let in_accounting = || found.and_then(|found| Listing::of(found).mine(attempt).kept).filter(|job| job.state.ended());
     let Some(job) = mine.kept.or_else(in_accounting) else { return missing(world, view, attempt, submitted, decisions) };
     let now_known = listing::seen(Some(&submitted.job), job);
     let over = listing::outcome(job).map(|outcome| {
@@ -153,13 +161,15 @@ fn missing(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted,
     let claimed = attempt.claim.as_ref().map(|claim| claim.restart_count);
     let run = claimed.max(submitted.job.restarts).unwrap_or(0);
     let witness = sources.and_then(|sources| sources.witness).filter(|witness| witness.restart_count >= run);
-    let over = |outcome, exit_code| {
-        let over = Some(Over { at: world.now, outcome, exit_code, spool_read: false });
+    let over = |at: Option<Timestamp>, outcome, exit_code| {
+        // The node's clock may be ahead of ours.
+        let at = at.map_or(world.now, |at| at.min(world.now));
+        let over = Some(Over { at, outcome, exit_code, spool_read: false });
         AttemptState::Submitted(Submitted { over, ..submitted.clone() })
     };
     if let Some(witness) = witness {
         let outcome = if witness.code == 0 { JobOutcome::Completed } else { JobOutcome::Failed };
-        decisions.push(moved(attempt, over(outcome, Some(witness.code)), None));
+        decisions.push(moved(attempt, over(witness.ended_at, outcome, Some(witness.code)), None));
         return;
     }
     let Some(since) = submitted.missing_since else {
@@ -172,7 +182,7 @@ fn missing(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted,
     if world.passed(since, world.knobs.missing_grace, decisions) && asked && !speaks {
         let message = format!("job {} is in no listing since {since} and its agent is silent", submitted.job.id);
         let event = NewEvent { kind: EventType::Warning, who: WHO.into(), reason: "JobVanished", message };
-        decisions.push(moved(attempt, over(JobOutcome::Vanished, None), Some(event)));
+        decisions.push(moved(attempt, over(None, JobOutcome::Vanished, None), Some(event)));
     }
 }
 

@@ -50,10 +50,15 @@ pub(super) fn update(
         None => clear(conditions, ConditionType::AgentSilent, world.now),
     }
     let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
-    if throttled {
-        set(ConditionType::Throttled, yes, "SubmissionRate", "held back by the limit of submissions a second".to_owned());
-    } else {
-        clear(conditions, ConditionType::Throttled, world.now);
+    match &world.submit_limit {
+        Some(words) if throttled => {
+            let message = format!("Slurm takes no more jobs of this account for now ({words}); they are submitted as others end");
+            set(ConditionType::Throttled, yes, "SubmitLimit", message);
+        }
+        None if throttled => {
+            set(ConditionType::Throttled, yes, "SubmissionRate", "held back by the limit of submissions a second".to_owned());
+        }
+        _ => clear(conditions, ConditionType::Throttled, world.now),
     }
 }
 

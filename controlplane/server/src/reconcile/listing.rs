@@ -1,9 +1,15 @@
-//! Which jobs of a listing are an attempt's. Identity is the name, unique per attempt, among our account's jobs
-//! (the scheduler lists no others); ids are reused by Slurm and decide only between jobs of one name.
+//! Which jobs of a listing are an attempt's. Identity is the name, unique per attempt, among our account's jobs (the scheduler lists
+//! no others), and with it id and submit time: Slurm reuses ids when it has lost its last seconds.
 
-use em_slurm::JobView;
+use std::collections::HashMap;
+
+use em_slurm::{JobState, JobView};
 
 use crate::store::attempts::{Attempt, JobOutcome, SlurmJob};
+
+/// Jobs by name: with thousands of attempts nobody walks the listing for each.
+#[derive(Debug, Default)]
+pub(super) struct Listing<'a>(HashMap<&'a str, Vec<&'a JobView>>);
 
 /// The job that counts for an attempt, and the live ones beside it that must go.
 #[derive(Debug, Default, PartialEq)]
@@ -12,26 +18,42 @@ pub(super) struct Mine<'a> {
     pub(super) surplus: Vec<&'a JobView>,
 }
 
-/// Of several jobs: the one that holds the claim, whatever its id; if none does, the lowest id that is alive.
-pub(super) fn mine<'a>(attempt: &Attempt, jobs: &'a [JobView]) -> Mine<'a> {
-    let mut named: Vec<&JobView> = jobs
-        .iter()
-        .filter(|job| job.name == attempt.job_name)
-        // Slurm keeps a record of submissions that it refused.
-        .filter(|job| !(job.state.ended() && job.reason.as_deref() == Some("BadConstraints")))
-        .collect();
-    named.sort_by_key(|job| (job.id.parse::<u64>().unwrap_or(u64::MAX), job.id.clone()));
-    let alive = |job: &&&JobView| !job.state.ended();
-    let kept = match (&attempt.claim, attempt.job()) {
-        (Some(claim), _) => named.iter().find(|job| job.id == claim.job_id),
-        (None, Some(known)) => {
-            named.iter().find(alive).or_else(|| named.iter().find(|job| job.id == known.id)).or_else(|| named.first())
+impl<'a> Listing<'a> {
+    pub(super) fn of(jobs: &'a [JobView]) -> Self {
+        let mut by_name: HashMap<&str, Vec<&JobView>> = HashMap::with_capacity(jobs.len());
+        for job in jobs {
+            by_name.entry(job.name.as_str()).or_default().push(job);
         }
-        (None, None) => named.iter().find(alive).or_else(|| named.first()),
+        Self(by_name)
     }
-    .copied();
-    let surplus = named.iter().filter(alive).filter(|job| kept.is_none_or(|kept| kept.id != job.id)).copied().collect();
-    Mine { kept, surplus }
+
+    /// Of several jobs: the one that holds the claim, whatever its id; if none does, one that runs, for it is about to claim; else
+    /// the lowest id that is alive.
+    pub(super) fn mine(&self, attempt: &Attempt) -> Mine<'a> {
+        let mut named: Vec<&JobView> = self.0.get(attempt.job_name.as_str()).into_iter().flatten().copied().collect();
+        named.retain(|job| !job.refused_at_submission());
+        named.retain(|job| attempt.job().is_none_or(|known| !id_was_reused(known, job)));
+        named.sort_by_key(|job| (job.id.parse::<u64>().unwrap_or(u64::MAX), job.id.clone()));
+        let alive = |job: &&&JobView| !job.state.ended();
+        let runs = |job: &&&JobView| job.state == JobState::Running;
+        let first_alive = || named.iter().find(runs).or_else(|| named.iter().find(alive));
+        let kept = match (&attempt.claim, attempt.job()) {
+            (Some(claim), _) => named.iter().find(|job| job.id == claim.job_id),
+            (None, Some(known)) => first_alive().or_else(|| named.iter().find(|job| job.id == known.id)).or_else(|| named.first()),
+            (None, None) => first_alive().or_else(|| named.first()),
+        }
+        .copied();
+        let surplus = named.iter().filter(alive).filter(|job| kept.is_none_or(|kept| kept.id != job.id)).copied().collect();
+        Mine { kept, surplus }
+    }
+}
+
+/// Whether this is another job than the known one, under the same id: submitted at another time, and not because Slurm requeued it
+/// (which sets the submit time anew and counts a restart).
+fn id_was_reused(known: &SlurmJob, job: &JobView) -> bool {
+    let (Some(then), Some(now)) = (known.submitted_at, job.submitted_at) else { return false };
+    let restarted = job.restart_count.is_none_or(|restarts| restarts > known.restarts.unwrap_or(0));
+    known.id == job.id && then.as_second() != now.as_second() && !restarted
 }
 
 /// Slurm's words about a job, merged into what was known: a later listing may know less (accounting has no cluster).
@@ -54,7 +76,6 @@ pub(super) fn seen(known: Option<&SlurmJob>, job: &JobView) -> SlurmJob {
 
 /// How a job that is over ended. `None`: it is not over, or the word is unknown to us, which waits.
 pub(super) fn outcome(job: &JobView) -> Option<JobOutcome> {
-    use em_slurm::JobState;
     Some(match job.state {
         JobState::Completed => JobOutcome::Completed,
         JobState::Failed => JobOutcome::Failed,

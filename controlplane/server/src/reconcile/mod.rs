@@ -7,6 +7,7 @@
 
 mod apply;
 mod attempt;
+mod budget;
 mod cluster;
 mod conditions;
 mod ends;
@@ -56,8 +57,13 @@ pub struct Timing {
     pub poll_interval: Duration,
     /// For a minute after a submit, a cancel, a claim or a farewell.
     pub fast_poll_interval: Duration,
+    /// In any 60 seconds, whatever the number of jobs.
+    pub reads_per_minute: u32,
+    /// Zero: no limit.
     pub submit_per_second: f64,
     pub submit_burst: f64,
+    /// First pause when Slurm takes no more jobs of this account; doubles up to two minutes.
+    pub limit_pause: Duration,
 }
 
 impl Default for Timing {
@@ -65,8 +71,10 @@ impl Default for Timing {
         Self {
             poll_interval: Duration::from_secs(15),
             fast_poll_interval: Duration::from_secs(3),
+            reads_per_minute: 20,
             submit_per_second: 2.0,
             submit_burst: 20.0,
+            limit_pause: Duration::from_secs(15),
         }
     }
 }
@@ -140,11 +148,8 @@ impl Reconciler {
         let decisions = plan(&world);
         self.count(&world, &decisions.actions).await;
         let (mut again, mut failed) = (false, false);
-        for action in &decisions.actions {
-            if stop.is_cancelled() {
-                break;
-            }
-            match apply::apply(self, pace, &world, action).await {
+        for applied in apply::apply_all(self, pace, &world, &decisions.actions, stop).await {
+            match applied {
                 Applied::Done | Applied::Stale => again = true,
                 Applied::Failed => failed = true,
             }
@@ -163,7 +168,8 @@ impl Reconciler {
             let wait = Duration::try_from(at.duration_since(now())).unwrap_or_default();
             listing.min(wait)
         });
-        Look::Wait(due)
+        let submission = decisions.held_back.then(|| pace.submission_due(clock).saturating_duration_since(clock));
+        Look::Wait(submission.map_or(due, |submission| due.min(submission)))
     }
 
     async fn count(&self, world: &World, actions: &[Action]) {

@@ -16,8 +16,8 @@ use crate::store::attempts::{Attempt, AttemptState};
 use crate::store::world::Open;
 use crate::store::{self, now};
 
-/// Lookups in accounting in one pass; the rest comes with the next one.
-const LOOKUPS: usize = 5;
+/// Names in one look-up, for the length of a command line; the rest comes with the next one.
+const LOOKUPS: usize = 500;
 
 pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::Result<World> {
     let open = reconciler.store.open_experiments().await?;
@@ -40,7 +40,7 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
         experiments.push(View { open: one, missing_inputs, cure, sources });
     }
     reconciler.metrics.workqueue_depth.set(i64::try_from(experiments.len()).unwrap_or(i64::MAX));
-    reconciler.metrics.slurm_budget_remaining.set(pace.reads_left());
+    reconciler.metrics.slurm_budget_remaining.set(pace.reads_left(clock));
     Ok(World {
         now: now(),
         knobs: reconciler.knobs.clone(),
@@ -48,6 +48,7 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
         slurm: Slurm { jobs, unreachable: pace.unreachable.clone() },
         experiments,
         submissions_left: pace.submissions_left(clock),
+        submit_limit: pace.submit_limit(),
     })
 }
 
@@ -96,6 +97,7 @@ async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> 
     }
 }
 
+/// Of attempts whose job the listing lacks: the witness file each, and one look-up in accounting for all of them.
 async fn ask_other_sources(
     reconciler: &Reconciler,
     pace: &mut Pace,
@@ -103,7 +105,7 @@ async fn ask_other_sources(
     jobs: &[JobView],
 ) -> HashMap<AttemptId, Sources> {
     let listed: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-    let (mut sources, mut lookups) = (HashMap::new(), 0);
+    let (mut sources, mut wanted) = (HashMap::new(), Vec::new());
     for one in open {
         for attempt in one.attempts.iter().filter(|attempt| !listed.contains(attempt.job_name.as_str())) {
             let (lookup, read_witness) = match &attempt.state {
@@ -115,22 +117,31 @@ async fn ask_other_sources(
             if read_witness {
                 entry.witness = witness(reconciler.jobs.attempt_dir(&one.stored.name, one.stored.uid, attempt.id)).await;
             }
-            if lookup && entry.witness.is_none() && lookups < LOOKUPS && pace.take_read(Instant::now()) {
-                lookups += 1;
-                entry.found = find(reconciler, attempt).await;
+            if lookup && entry.witness.is_none() && wanted.len() < LOOKUPS {
+                wanted.push(attempt);
             }
             sources.insert(attempt.id, entry);
+        }
+    }
+    if !wanted.is_empty() && pace.take_read(Instant::now()) {
+        for (attempt, found) in look_up(reconciler, &wanted).await {
+            sources.entry(attempt).or_default().found = Some(found);
         }
     }
     sources
 }
 
-async fn find(reconciler: &Reconciler, attempt: &Attempt) -> Option<Vec<JobView>> {
-    match reconciler.slurm.find(&attempt.job_name).await {
-        Ok(found) => Some(found),
+/// Accounting's answer, for each of the attempts; none when it is silent.
+async fn look_up(reconciler: &Reconciler, wanted: &[&Attempt]) -> Vec<(AttemptId, Vec<JobView>)> {
+    let names: Vec<&str> = wanted.iter().map(|attempt| attempt.job_name.as_str()).collect();
+    match reconciler.slurm.accounted(&names).await {
+        Ok(found) => {
+            let of = |attempt: &&Attempt| found.iter().filter(|job| job.name == attempt.job_name).cloned().collect();
+            wanted.iter().map(|attempt| (attempt.id, of(attempt))).collect()
+        }
         Err(error) => {
-            warn!(attempt.id = %attempt.id, error = error.to_string(), "looking for job {} failed", attempt.job_name);
-            None
+            warn!(error = error.to_string(), "looking up {} jobs in accounting failed", names.len());
+            Vec::new()
         }
     }
 }

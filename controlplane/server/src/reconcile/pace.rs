@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Timing;
+use super::budget::{Bucket, Window};
 
-/// Reads of jobs a minute at most: with those of the cluster 20, the budget of DESIGN 7.
-const READS_PER_MINUTE: f64 = 16.0;
-/// A look at the cluster, once a minute at most.
-pub(super) const CLUSTER_READS: u64 = 4;
+/// A look at the cluster, once a minute at most, is kept free for it in the budget of reads.
+pub(super) const CLUSTER_READS: u32 = 4;
 /// Slurm calls its hooks shortly before a job's end shows; also makes many hints one.
 const HINT_SETTLES: Duration = Duration::from_secs(1);
 /// Between two looks that hints ask for: a cluster that ends thousands of jobs a minute gives thousands of hints.
@@ -18,13 +17,16 @@ const FOLLOW_UPS: u8 = 3;
 const HOT_FOR: Duration = Duration::from_secs(60);
 /// Without any open experiment the listing is only for strays.
 const IDLE_FACTOR: u32 = 4;
+/// Pauses before one job is tried again at Slurm's limit double up to this.
+const LONGEST_LIMIT_PAUSE: Duration = Duration::from_secs(120);
 
 pub(super) struct Pace {
     timing: Timing,
-    reads: Bucket,
+    reads: Window,
     submissions: Bucket,
     last_listing: Option<Instant>,
     hot_until: Option<Instant>,
+    limit: Option<Limit>,
     hinted: Option<Hinted>,
     /// Of the hint that led to the last listing.
     follow_ups: Option<u8>,
@@ -32,11 +34,34 @@ pub(super) struct Pace {
     pub(super) unreachable: Option<String>,
 }
 
+/// Slurm takes no more jobs for now.
+struct Limit {
+    words: String,
+    pause: Duration,
+    until: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Hinted {
+    due: Instant,
+    /// Further looks that it may lead to.
+    follow_ups: u8,
+}
+
 impl Pace {
     pub(super) fn new(timing: Timing) -> Self {
-        let reads = Bucket::new(READS_PER_MINUTE, READS_PER_MINUTE / 60.0);
         let submissions = Bucket::new(timing.submit_burst, timing.submit_per_second);
-        Self { timing, reads, submissions, last_listing: None, hot_until: None, hinted: None, follow_ups: None, unreachable: None }
+        Self {
+            timing,
+            reads: Window::new(timing.reads_per_minute.saturating_sub(CLUSTER_READS)),
+            submissions,
+            last_listing: None,
+            hot_until: None,
+            limit: None,
+            hinted: None,
+            follow_ups: None,
+            unreachable: None,
+        }
     }
 
     /// Something changes soon: a submit, a cancel, a claim, a farewell.
@@ -67,8 +92,7 @@ impl Pace {
 
     /// When the next listing is due.
     pub(super) fn listing_due(&self, now: Instant, idle: bool, lookup_follows: bool) -> Instant {
-        let due = self.due(now, idle);
-        due.max(now + self.reads.until_available(if lookup_follows { 2.0 } else { 1.0 }))
+        self.due(now, idle).max(self.reads.available_at(now, if lookup_follows { 2 } else { 1 }))
     }
 
     fn due(&self, now: Instant, idle: bool) -> Instant {
@@ -80,9 +104,8 @@ impl Pace {
     /// Takes a read out of the budget for a listing, when one is due.
     pub(super) fn take_listing(&mut self, now: Instant, idle: bool, lookup_follows: bool) -> bool {
         let due = now >= self.due(now, idle);
-        self.reads.refill(now);
         // Listings would else use up the budget of the look-ups that they call for.
-        let enough = !lookup_follows || self.reads.tokens >= 2.0;
+        let enough = self.reads.available_at(now, if lookup_follows { 2 } else { 1 }) <= now;
         let taken = due && enough && self.take_read(now);
         if taken {
             self.last_listing = Some(now);
@@ -92,81 +115,77 @@ impl Pace {
     }
 
     pub(super) fn take_read(&mut self, now: Instant) -> bool {
-        self.reads.refill(now);
-        self.reads.take()
+        self.reads.take(now)
     }
 
-    pub(super) fn reads_left(&self) -> i64 {
-        self.reads.tokens as i64
+    pub(super) fn reads_left(&self, now: Instant) -> i64 {
+        i64::try_from(self.reads.left(now)).unwrap_or(i64::MAX)
     }
 
+    /// At Slurm's limit none, and after a pause a single one that tries it.
     pub(super) fn submissions_left(&mut self, now: Instant) -> u32 {
-        self.submissions.refill(now);
-        self.submissions.tokens as u32
+        let allowed = self.submissions.whole_tokens(now);
+        match &self.limit {
+            Some(limit) if now < limit.until => 0,
+            Some(_) => allowed.min(1),
+            None => allowed,
+        }
+    }
+
+    /// When a submission that is held back may go.
+    pub(super) fn submission_due(&mut self, now: Instant) -> Instant {
+        let due = now + self.submissions.until_one(now);
+        self.limit.as_ref().map_or(due, |limit| due.max(limit.until))
     }
 
     pub(super) fn take_submission(&mut self, now: Instant) {
-        self.submissions.refill(now);
-        self.submissions.take();
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Hinted {
-    due: Instant,
-    /// Further looks that it may lead to.
-    follow_ups: u8,
-}
-
-struct Bucket {
-    tokens: f64,
-    burst: f64,
-    per_second: f64,
-    filled_at: Instant,
-}
-
-impl Bucket {
-    fn new(burst: f64, per_second: f64) -> Self {
-        Self { tokens: burst, burst, per_second, filled_at: Instant::now() }
+        self.submissions.take(now);
     }
 
-    fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
-        self.filled_at = now;
+    /// Slurm took a job: neither away nor at its limit.
+    pub(super) fn submitted(&mut self) {
+        self.unreachable = None;
+        self.limit = None;
     }
 
-    fn take(&mut self) -> bool {
-        let enough = self.tokens >= 1.0;
-        if enough {
-            self.tokens -= 1.0;
-        }
-        enough
+    /// Slurm takes no more jobs. Whether that is news.
+    pub(super) fn limited(&mut self, now: Instant, words: String) -> bool {
+        let before = self.limit.take();
+        let pause = before.as_ref().map_or(self.timing.limit_pause, |limit| (limit.pause * 2).min(LONGEST_LIMIT_PAUSE));
+        self.limit = Some(Limit { words, pause, until: now + pause });
+        before.is_none()
     }
 
-    fn until_available(&self, tokens: f64) -> Duration {
-        Duration::from_secs_f64(((tokens - self.tokens) / self.per_second).max(0.0))
+    pub(super) fn submit_limit(&self) -> Option<String> {
+        self.limit.as_ref().map(|limit| limit.words.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::MINUTE;
     use super::*;
 
     #[test]
-    fn reads_with_those_of_the_cluster_never_exceed_twenty_a_minute_however_hot_it_is() {
-        let mut pace = Pace::new(Timing::default());
+    fn reads_with_those_of_the_cluster_never_exceed_twenty_in_any_minute_however_hot_it_is() {
+        let mut pace = Pace::new(Timing { fast_poll_interval: Duration::from_millis(500), ..Timing::default() });
         let start = Instant::now();
-        let mut reads = 0_u64;
-        for second in 0..600 {
-            let now = start + Duration::from_secs(second);
+        let mut reads = Vec::new();
+        for tenth in 0..6_000 {
+            let now = start + Duration::from_millis(tenth * 100);
             pace.hot(now);
-            pace.hint(now);
-            reads += u64::from(pace.take_listing(now, false, false));
-            reads += u64::from(pace.take_read(now));
+            if pace.take_listing(now, false, false) {
+                reads.push(now);
+            }
+            if tenth % 7 == 0 && pace.take_read(now) {
+                reads.push(now);
+            }
         }
-        assert!(reads + 10 * CLUSTER_READS <= 20 * 10 + 16, "{reads} reads in ten minutes, and ten looks at the cluster");
-        assert!(reads >= 165, "the budget is used: {reads}");
+        for (index, at) in reads.iter().enumerate() {
+            let within = reads[index..].iter().filter(|other| **other - *at < MINUTE).count();
+            assert!(within as u32 + CLUSTER_READS <= 20, "{within} reads in a minute");
+        }
+        assert!(reads.len() >= 155, "the budget is used: {}", reads.len());
     }
 
     #[test]
@@ -181,7 +200,39 @@ mod tests {
                 lookups += u32::from(pace.take_read(now));
             }
         }
-        assert!(lookups >= 15, "{lookups} look-ups in a minute");
+        assert!(lookups >= 7, "{lookups} look-ups in a minute");
+    }
+
+    #[test]
+    fn a_listing_that_the_budget_holds_back_is_due_when_the_oldest_read_is_a_minute_old() {
+        let mut pace = Pace::new(Timing::default());
+        let start = Instant::now();
+        for second in 0..16 {
+            assert!(pace.take_read(start + Duration::from_secs(second)));
+        }
+        let now = start + Duration::from_secs(50);
+        assert!(!pace.take_listing(now, false, false) && pace.reads_left(now) == 0);
+        assert_eq!(pace.listing_due(now, false, false), start + MINUTE);
+        assert_eq!(pace.listing_due(now, false, true), start + MINUTE + Duration::from_secs(1), "room for the look-up too");
+        assert!(pace.take_listing(start + MINUTE, false, false));
+    }
+
+    #[test]
+    fn the_second_half_of_the_budget_is_spread() {
+        let mut pace = Pace::new(Timing { fast_poll_interval: Duration::from_millis(10), ..Timing::default() });
+        let start = Instant::now();
+        pace.hot(start);
+        let reads =
+            (0..3_000).filter(|hundredth| pace.take_listing(start + Duration::from_millis(hundredth * 10), false, false)).count();
+        assert!((15..=16).contains(&reads), "{reads} in half a minute");
+        let mut last = None;
+        for hundredth in 3_000..6_100 {
+            let now = start + Duration::from_millis(hundredth * 10);
+            if pace.take_listing(now, false, false) {
+                last = Some(hundredth);
+            }
+        }
+        assert!(last.is_some(), "and goes on when the first are a minute old");
     }
 
     #[test]
@@ -192,6 +243,29 @@ mod tests {
         assert!(!pace.take_listing(start + Duration::from_secs(4), false, false), "15 s by default");
         pace.hot(start);
         assert!(pace.take_listing(start + Duration::from_secs(4), false, false), "3 s when hot");
+    }
+
+    #[test]
+    fn at_slurms_limit_one_job_tries_after_pauses_that_grow_and_the_first_success_lifts_it() {
+        let mut pace = Pace::new(Timing::default());
+        let start = Instant::now();
+        assert_eq!(pace.submissions_left(start), 20);
+        assert!(pace.limited(start, "AssocMaxSubmitJobLimit".to_owned()), "news");
+        assert_eq!(pace.submissions_left(start + Duration::from_secs(14)), 0);
+        let tried = start + Duration::from_secs(15);
+        assert_eq!((pace.submission_due(start), pace.submissions_left(tried)), (tried, 1));
+        assert!(!pace.limited(tried, "AssocMaxSubmitJobLimit".to_owned()), "known");
+        assert_eq!(pace.submission_due(tried), tried + Duration::from_secs(30));
+        pace.submitted();
+        assert_eq!((pace.submissions_left(tried), pace.submit_limit()), (20, None));
+    }
+
+    #[test]
+    fn a_rate_of_zero_is_no_limit() {
+        let mut pace = Pace::new(Timing { submit_per_second: 0.0, ..Timing::default() });
+        let now = Instant::now();
+        pace.take_submission(now);
+        assert_eq!((pace.submissions_left(now), pace.submission_due(now)), (u32::MAX, now));
     }
 
     #[test]
@@ -210,7 +284,7 @@ mod tests {
             pace.hint(at(f64::from(tenth) / 10.0));
             listings += u32::from(pace.take_listing(at(f64::from(tenth) / 10.0), false, false));
         }
-        assert!((18..=20).contains(&listings), "{listings} listings in a minute of hints");
+        assert!((15..=16).contains(&listings), "{listings} listings in a minute of hints");
     }
 
     #[test]

@@ -2,31 +2,40 @@
 
 use std::collections::HashSet;
 
+use super::listing::Listing;
+use super::shard::Place;
 use super::world::{Action, Decisions, View, World};
 use super::{attempt, shard, standing};
 
 /// What to do about everything that was seen.
 pub fn plan(world: &World) -> Decisions {
     let mut decisions = Decisions::default();
+    let listing = world.slurm.jobs.as_deref().map(Listing::of);
     let mut submissions = world.submissions_left;
     for view in &world.experiments {
-        experiment(world, view, &mut submissions, &mut decisions);
+        experiment(world, listing.as_ref(), view, &mut submissions, &mut decisions);
     }
     strays(world, &mut decisions);
     decisions
 }
 
-fn experiment(world: &World, view: &View, submissions: &mut u32, decisions: &mut Decisions) {
+fn experiment(world: &World, listing: Option<&Listing<'_>>, view: &View, submissions: &mut u32, decisions: &mut Decisions) {
     let stored = &view.open.stored;
     let mut throttled = false;
     for one in view.open.attempts.iter().filter(|attempt| !attempt.ended()) {
-        throttled |= attempt::step(world, view, one, submissions, decisions);
+        throttled |= attempt::step(world, listing, view, one, submissions, decisions);
     }
+    decisions.held_back |= throttled;
     let mut idle = view.open.attempts.iter().all(crate::store::attempts::Attempt::ended);
+    // With `sameNode` the first job decides where the others run: until it has a node, it is the only one.
+    let undecided = matches!(shard::place(view), Place::Undecided);
     if !view.unwanted() && !stored.phase.ended() {
         for one in &view.open.shards {
             match shard::next(view, one, &world.knobs) {
                 shard::Next::Start { number, not_before } if !view.lacks_inputs() => {
+                    if undecided && !idle {
+                        break;
+                    }
                     idle = false;
                     if world.now >= not_before {
                         let (uid, shard) = (stored.uid, one.id);

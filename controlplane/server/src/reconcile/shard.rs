@@ -66,6 +66,27 @@ pub(super) fn next(view: &View, shard: &Shard, knobs: &Knobs) -> Next {
     }
 }
 
+/// Where the experiment's jobs have to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Anywhere,
+    /// `slurm.sameNode`, and a job has a node.
+    On(String),
+    /// `slurm.sameNode`, and no job has one yet.
+    Undecided,
+}
+
+/// The node of the first job that had one is everybody's, later attempts included.
+pub(super) fn place(view: &View) -> Place {
+    if !view.open.stored.spec.slurm.same_node {
+        return Place::Anywhere;
+    }
+    let mut attempts: Vec<&Attempt> = view.open.attempts.iter().collect();
+    attempts.sort_by_key(|attempt| attempt.id);
+    let one_node = |attempt: &&Attempt| attempt.job()?.node.clone().filter(|node| !node.contains(['[', ',']));
+    attempts.iter().find_map(one_node).map_or(Place::Undecided, Place::On)
+}
+
 fn ends_of_kind(attempts: &[&Attempt], kind: EndKind) -> u32 {
     let found = attempts.iter().filter(|attempt| attempt.end().is_some_and(|(end, _)| end.kind == kind)).count();
     u32::try_from(found).unwrap_or(u32::MAX)

@@ -26,9 +26,9 @@ impl Slurm {
         self.call("list", self.scheduler.list(prefix), late).await
     }
 
-    pub(super) async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
+    pub(super) async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError> {
         let late = || ReadError::TimedOut { program: "sacct", after: DEADLINE };
-        self.call("find", self.scheduler.find(name), late).await
+        self.call("accounted", self.scheduler.accounted(names), late).await
     }
 
     pub(super) async fn submit(&self, job: &JobScript) -> Result<Submitted, SubmitError> {
@@ -45,7 +45,7 @@ impl Slurm {
     pub(super) async fn cluster(&self) -> Result<ClusterView, ReadError> {
         let late = || ReadError::TimedOut { program: "scontrol", after: DEADLINE };
         let result = self.call("cluster", self.scheduler.cluster(), late).await;
-        self.metrics.slurm_rpc.with_label_values(&["cluster", outcome(&result)]).inc_by(CLUSTER_READS - 1);
+        self.metrics.slurm_rpc.with_label_values(&["cluster", outcome(&result)]).inc_by(u64::from(CLUSTER_READS) - 1);
         result
     }
 

@@ -103,7 +103,7 @@ fn failed_trials(view: &View) -> String {
     format!("{} trials failed: {}; the end of their services' logs is in the list of trials", failed.len(), reasons.join(", "))
 }
 
-/// The phase of the attempt that is furthest.
+/// The phase of the attempt that is furthest; of several jobs, how many are how far.
 fn furthest(open: &[&Attempt]) -> Option<(Phase, String)> {
     let rank = |phase: Phase| match phase {
         Phase::Running => 4,
@@ -111,7 +111,18 @@ fn furthest(open: &[&Attempt]) -> Option<(Phase, String)> {
         Phase::Queued => 2,
         _ => 1,
     };
-    open.iter().map(|attempt| attempt_phase(attempt)).max_by_key(|(phase, _)| rank(*phase))
+    let phases: Vec<(Phase, String)> = open.iter().map(|attempt| attempt_phase(attempt)).collect();
+    let (phase, message) = phases.iter().max_by_key(|(phase, _)| rank(*phase)).cloned()?;
+    if phases.len() == 1 {
+        return Some((phase, message));
+    }
+    let count = |rank_of: u8, word: &str| {
+        let number = phases.iter().filter(|(phase, _)| rank(*phase) == rank_of).count();
+        (number > 0).then(|| format!("{number} {word}"))
+    };
+    let counts = [count(4, "running"), count(3, "collecting"), count(2, "queued"), count(1, "being submitted")];
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    Some((phase, format!("{} jobs: {}", phases.len(), counts.join(", "))))
 }
 
 fn attempt_phase(attempt: &Attempt) -> (Phase, String) {

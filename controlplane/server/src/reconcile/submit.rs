@@ -1,26 +1,53 @@
 //! The submission protocol of DESIGN section 7: intent → job directory → `sbatch` → record. A crash between any two steps leaves a
 //! row that the next look understands.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use em_api::AttemptId;
 use em_api::status::EventType;
-use em_api::{AttemptId, Timestamp};
-use em_slurm::{JobScript, SubmitError};
-use jiff::SignedDuration;
+use em_slurm::{JobScript, SubmitError, Submitted};
+use futures_util::StreamExt;
 use tracing::{info, warn};
 
 use super::attempt::WHO;
 use super::pace::Pace;
+use super::shard::Place;
 use super::world::{View, after};
 use super::{Reconciler, shard};
 use crate::job::{self, Assignment};
-use crate::store::attempts::{Attempt, AttemptState, End, EndKind, SlurmJob, Submitted};
+use crate::store::attempts::{self, Attempt, AttemptState, End, EndKind, SlurmJob};
 use crate::store::events::NewEvent;
 use crate::store::{self, access, now};
 
-/// Pause when Slurm takes no more jobs of this account for now.
-const LIMIT_PAUSE: SignedDuration = SignedDuration::from_mins(2);
+/// Commands at work at the same time: on two cores more do not make it faster.
+const AT_ONCE: usize = 8;
+
+/// Submits all of a look's jobs, a few at a time. What goes wrong for one goes wrong for the next: after the first failure no
+/// further one is begun in this look, so that listings and cancellations get their turn.
+pub(super) async fn submit_all(reconciler: &Reconciler, pace: &mut Pace, jobs: Vec<(&View, &Attempt)>) -> Vec<store::Result<()>> {
+    let pace = Mutex::new(pace);
+    let trouble = AtomicBool::new(false);
+    let mut submissions = Vec::with_capacity(jobs.len());
+    for (view, attempt) in jobs {
+        submissions.push(submit(reconciler, &pace, &trouble, view, attempt));
+    }
+    futures_util::stream::iter(submissions).buffer_unordered(AT_ONCE).collect().await
+}
 
 /// Submits an attempt's job and records what came of it.
-pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View, attempt: &Attempt) -> store::Result<()> {
+async fn submit(
+    reconciler: &Reconciler,
+    pace: &Mutex<&mut Pace>,
+    trouble: &AtomicBool,
+    view: &View,
+    attempt: &Attempt,
+) -> store::Result<()> {
+    if trouble.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    held(pace).take_submission(Instant::now());
     let token = access::new_secret("ema");
     reconciler.store.begin_submitting(attempt.id, attempt.revision, &access::hash(&token), now()).await?;
     let revision = attempt.revision + 1;
@@ -30,7 +57,12 @@ pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View
             let message = format!("the job directory could not be written: {error}. Check the space and rights of --job-dir");
             (intended_again(reconciler), Some(warning("JobDirectoryFailed", message)))
         }
-        Ok(script) => call(reconciler, pace, attempt, &script).await,
+        Ok(script) => {
+            let answer = reconciler.slurm.submit(&script).await;
+            trouble.fetch_or(answer.is_err(), Ordering::Relaxed);
+            held(pace).hot(Instant::now());
+            after_sbatch(reconciler, &mut held(pace), attempt, answer)
+        }
     };
     match reconciler.store.save_attempt(attempt.id, revision, &state, event.as_ref()).await {
         // The job started and claimed before sbatch's answer was recorded: the claim has stored its id.
@@ -39,20 +71,29 @@ pub(super) async fn submit(reconciler: &Reconciler, pace: &mut Pace, view: &View
     }
 }
 
+fn held<'a, 'p>(pace: &'a Mutex<&'p mut Pace>) -> MutexGuard<'a, &'p mut Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The state after `sbatch`.
-async fn call(reconciler: &Reconciler, pace: &mut Pace, attempt: &Attempt, script: &JobScript) -> (AttemptState, Option<NewEvent>) {
-    match reconciler.slurm.submit(script).await {
+fn after_sbatch(
+    reconciler: &Reconciler,
+    pace: &mut Pace,
+    attempt: &Attempt,
+    answer: Result<Submitted, SubmitError>,
+) -> (AttemptState, Option<NewEvent>) {
+    match answer {
         Ok(submitted) => {
             info!(attempt.id = %attempt.id, job.id = submitted.id, "submitted job {}", submitted.id);
-            pace.unreachable = None;
+            pace.submitted();
             let event = NewEvent::normal(WHO, "JobSubmitted", format!("job {} for attempt {}", submitted.id, attempt.number));
-            (in_slurm(submitted.id, submitted.cluster, now()), Some(event))
+            (in_slurm(submitted.id, submitted.cluster), Some(event))
         }
         Err(SubmitError::Limited { stderr }) => {
-            let message = format!("the limit of submitted jobs is reached; trying again every two minutes: {}", stderr.trim());
-            let first = attempt.revision == 0;
-            let again = AttemptState::Intended { not_before: after(now(), LIMIT_PAUSE) };
-            (again, first.then(|| warning("SubmitLimit", message)))
+            let words = stderr.trim().to_owned();
+            let message = format!("Slurm takes no more jobs for now; it is tried again by itself: {words}");
+            let news = pace.limited(Instant::now(), words);
+            (AttemptState::Intended { not_before: now() }, news.then(|| warning("SubmitLimit", message)))
         }
         Err(SubmitError::Rejected { stderr }) => {
             let message = format!("sbatch refused the job: {}", stderr.trim());
@@ -71,6 +112,9 @@ async fn call(reconciler: &Reconciler, pace: &mut Pace, attempt: &Attempt, scrip
         Err(error @ SubmitError::Ambiguous { .. }) => {
             warn!(attempt.id = %attempt.id, error = error.to_string(), "the outcome of sbatch is looked up by the job's name");
             reconciler.metrics.submit_ambiguous.inc();
+            if error.at_limit() {
+                pace.limited(Instant::now(), error.to_string());
+            }
             // The time to settle begins now: a controller that hung may only now take the job in.
             (
                 AttemptState::Submitting { since: now() },
@@ -92,9 +136,10 @@ fn intended_again(reconciler: &Reconciler) -> AttemptState {
     AttemptState::Intended { not_before: after(now(), reconciler.knobs.backoff) }
 }
 
-fn in_slurm(id: String, cluster: Option<String>, at: Timestamp) -> AttemptState {
-    let job = SlurmJob { id, cluster, state: Some("PENDING".to_owned()), submitted_at: Some(at), ..SlurmJob::default() };
-    AttemptState::Submitted(Submitted { job, missing_since: None, cancel: None, over: None })
+/// The submit time is left to the listing: by it a job is known again, and our clock is not the controller's.
+fn in_slurm(id: String, cluster: Option<String>) -> AttemptState {
+    let job = SlurmJob { id, cluster, state: Some("PENDING".to_owned()), ..SlurmJob::default() };
+    AttemptState::Submitted(attempts::Submitted { job, missing_since: None, cancel: None, over: None })
 }
 
 fn warning(reason: &'static str, message: String) -> NewEvent {
@@ -121,7 +166,9 @@ async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, 
     };
     let plan = job::plan_text(&job::plan(&reconciler.jobs, &assignment));
     let ids = (attempt.shard, attempt.id);
-    let script = job::script(&reconciler.jobs, (&stored.name, stored.uid), &stored.spec, ids, &attempt.job_name);
+    let place = shard::place(view);
+    let node = if let Place::On(node) = &place { Some(node.as_str()) } else { None };
+    let script = job::script(&reconciler.jobs, (&stored.name, stored.uid), &stored.spec, ids, &attempt.job_name, node);
     let (dir, files) = (script.job_dir.clone(), job::Files { plan, token, script: script.render() });
     tokio::task::spawn_blocking(move || job::write(&dir, &files)).await.map_err(std::io::Error::other)??;
     Ok(script)

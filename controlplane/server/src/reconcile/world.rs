@@ -23,6 +23,8 @@ pub struct World {
     pub experiments: Vec<View>,
     /// Submissions that the pace allows now.
     pub submissions_left: u32,
+    /// Slurm's limit on submitted jobs, in its words, while it holds our submissions back.
+    pub submit_limit: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +106,8 @@ pub enum Action {
 pub struct Decisions {
     pub actions: Vec<Action>,
     pub look_again_at: Option<Timestamp>,
+    /// Submissions wait for the pace.
+    pub held_back: bool,
 }
 
 impl Decisions {

@@ -1,12 +1,13 @@
-//! Backends against each other, paired inside blocks, and the sentences that a person can quote.
+//! Backends against each other, paired inside blocks where they ran side by side, and the sentences that a person can quote.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use em_api::BlockId;
 use em_api::results::{Cell, Comparison, ComparisonVerdict};
-use em_api::spec::{LoadLevel, Matrix, Spec};
-use em_stats::paired::{self, LEAST_BLOCKS, Paired, Verdict};
+use em_api::spec::{LoadLevel, Matrix, ShardBy, Spec};
+use em_stats::paired::{self, Contrast, LEAST_BLOCKS, Verdict};
+use em_stats::unpaired;
 
 use super::trials::Trial;
 use super::{cells, load_levels, words};
@@ -19,13 +20,44 @@ pub(crate) fn all(spec: &Spec, trials: &[Trial<'_>], cells: &[Cell]) -> Vec<Comp
             for (place, first) in spec.backends.iter().enumerate() {
                 for second in &spec.backends[place + 1..] {
                     let rates = |name: &str| rates_by_block(trials, name, *batch_size, load);
-                    let pairs = common(&rates(&first.name), &rates(&second.name));
-                    comparisons.push(comparison(&first.name, &second.name, (*batch_size, load), &pairs, cells, &spec.matrix));
+                    let rates = Rates::of(spec, rates(&first.name), rates(&second.name));
+                    comparisons.push(comparison(&first.name, &second.name, (*batch_size, load), &rates, cells, &spec.matrix));
                 }
             }
         }
     }
     comparisons
+}
+
+/// The valid rates of two backends in one place of the matrix.
+enum Rates {
+    /// Side by side in one job: one pair a block.
+    Paired(Vec<(f64, f64)>),
+    /// `slurm.shard` parted them.
+    Apart(Vec<f64>, Vec<f64>),
+}
+
+impl Rates {
+    fn of(spec: &Spec, first: BTreeMap<BlockId, f64>, second: BTreeMap<BlockId, f64>) -> Self {
+        if spec.slurm.shard == ShardBy::Experiment {
+            return Self::Paired(common(&first, &second));
+        }
+        Self::Apart(first.into_values().collect(), second.into_values().collect())
+    }
+
+    fn contrast(&self) -> Option<Contrast> {
+        match self {
+            Self::Paired(pairs) => paired::compare(pairs),
+            Self::Apart(first, second) => unpaired::compare(first, second),
+        }
+    }
+
+    fn swapped(&self) -> Self {
+        match self {
+            Self::Paired(pairs) => Self::Paired(pairs.iter().map(|(one, other)| (*other, *one)).collect()),
+            Self::Apart(first, second) => Self::Apart(second.clone(), first.clone()),
+        }
+    }
 }
 
 /// Best first: differences shown, by size; then what shows none; then what proves nothing.
@@ -53,19 +85,11 @@ fn common(first: &BTreeMap<BlockId, f64>, second: &BTreeMap<BlockId, f64>) -> Ve
     first.iter().filter_map(|(block, rate)| Some((*rate, *second.get(block)?))).collect()
 }
 
-fn comparison(
-    first: &str,
-    second: &str,
-    at: (u32, LoadLevel),
-    pairs: &[(f64, f64)],
-    cells: &[Cell],
-    matrix: &Matrix,
-) -> Comparison {
+fn comparison(first: &str, second: &str, at: (u32, LoadLevel), rates: &Rates, cells: &[Cell], matrix: &Matrix) -> Comparison {
     let (batch_size, load) = at;
-    let straight = paired::compare(pairs);
-    let turned = straight.is_some_and(|paired| paired.ratio.mean < 1.0);
-    let swapped: Vec<(f64, f64)> = pairs.iter().map(|(one, other)| (*other, *one)).collect();
-    let (a, b, paired) = if turned { (second, first, paired::compare(&swapped)) } else { (first, second, straight) };
+    let straight = rates.contrast();
+    let turned = straight.is_some_and(|contrast| contrast.ratio.mean < 1.0);
+    let (a, b, contrast) = if turned { (second, first, rates.swapped().contrast()) } else { (first, second, straight) };
     let cell =
         |backend: &str| cells.iter().find(|cell| cell.backend == backend && cell.batch_size == batch_size && cell.load == load);
     let place = words::place(batch_size, load, matrix);
@@ -75,40 +99,43 @@ fn comparison(
         b: b.to_owned(),
         batch_size,
         load,
-        throughput_ratio: paired.map(|paired| cells::estimate_of(paired.ratio)),
-        verdict: match paired.map(|paired| paired.verdict) {
+        throughput_ratio: contrast.map(|contrast| cells::estimate_of(contrast.ratio)),
+        verdict: match contrast.map(|contrast| contrast.verdict) {
             Some(Verdict::Faster) => ComparisonVerdict::Faster,
             Some(Verdict::Slower) => ComparisonVerdict::Slower,
             Some(Verdict::NoDifferenceShown) => ComparisonVerdict::NoDifferenceShown,
             Some(Verdict::TooFewBlocks) | None => ComparisonVerdict::TooFewRepetitions,
         },
-        smallest_detectable_ratio: paired.and_then(|paired| paired.smallest_detectable),
-        sentence: sentence(a, b, &place, paired, latencies),
+        smallest_detectable_ratio: contrast.and_then(|contrast| contrast.smallest_detectable),
+        paired: matches!(rates, Rates::Paired(_)),
+        sentence: sentence(a, b, &place, contrast, rates, latencies),
     }
 }
 
-fn sentence(a: &str, b: &str, place: &str, paired: Option<Paired>, latencies: Option<String>) -> String {
+fn sentence(a: &str, b: &str, place: &str, contrast: Option<Contrast>, rates: &Rates, latencies: Option<String>) -> String {
+    let apart = if matches!(rates, Rates::Apart(..)) { " (in different jobs, unpaired)" } else { "" };
     let latencies = latencies.map(|text| format!("; {text}")).unwrap_or_default();
-    let Some(paired) = paired else {
-        return format!("{a} and {b} cannot be compared at {place}: no block holds valid trials of both");
+    let Some(contrast) = contrast else {
+        let lacks = if apart.is_empty() { "no block holds valid trials of both" } else { "one of them has no valid trial" };
+        return format!("{a} and {b} cannot be compared at {place}: {lacks}");
     };
-    let ratio = words::ratio_with_interval(&cells::estimate_of(paired.ratio));
-    match paired.verdict {
-        Verdict::Faster => format!("{a} answers {ratio} as many texts/s as {b} at {place}{latencies}"),
-        Verdict::Slower => format!("{a} answers only {ratio} as many texts/s as {b} at {place}{latencies}"),
+    let ratio = words::ratio_with_interval(&cells::estimate_of(contrast.ratio));
+    match contrast.verdict {
+        Verdict::Faster => format!("{a} answers {ratio} as many texts/s as {b} at {place}{apart}{latencies}"),
+        Verdict::Slower => format!("{a} answers only {ratio} as many texts/s as {b} at {place}{apart}{latencies}"),
         Verdict::NoDifferenceShown => {
-            let seen = paired
+            let seen = contrast
                 .smallest_detectable
                 .map(|least| format!("; a difference below {} could have gone unnoticed", words::ratio(least, Some(0.01))));
             format!(
-                "no difference shown between {a} and {b} at {place}: {ratio} as many texts/s{}{latencies}",
+                "no difference shown between {a} and {b} at {place}{apart}: {ratio} as many texts/s{}{latencies}",
                 seen.unwrap_or_default()
             )
         }
         Verdict::TooFewBlocks => format!(
-            "{a} answered {} as many texts/s as {b} at {place} in {}; a verdict takes {LEAST_BLOCKS}{latencies}",
-            words::ratio(paired.ratio.mean, None),
-            words::count(paired.ratio.n as usize, "repetition"),
+            "{a} answered {} as many texts/s as {b} at {place}{apart} in {}; a verdict takes {LEAST_BLOCKS}{latencies}",
+            words::ratio(contrast.ratio.mean, None),
+            words::count(contrast.ratio.n as usize, "repetition"),
         ),
     }
 }

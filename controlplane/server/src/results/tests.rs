@@ -54,6 +54,24 @@ fn a_small_case_equals_the_numbers_worked_by_hand() {
 }
 
 #[test]
+fn backends_that_ran_in_different_jobs_are_compared_unpaired_and_the_sentence_says_so() {
+    let mut input = small();
+    input.experiment.spec.slurm.shard = em_api::spec::ShardBy::Backend;
+    for measurement in input.measurements.iter_mut().filter(|one| one.backend == "b") {
+        measurement.block = em_api::BlockId::generate();
+        measurement.attempt = AttemptId::generate();
+    }
+    let results = compute(&input);
+    let [comparison] = &results.comparisons[..] else { panic!("one pair in one cell: {:?}", results.comparisons) };
+    let ratio = comparison.throughput_ratio.expect("three repetitions each");
+    near(ratio.mean, 2.0646);
+    assert!(ratio.low.expect("n") < 1.75, "nothing cancels: wider than the paired 1.80: {ratio:?}");
+    assert_eq!((comparison.verdict, comparison.paired), (ComparisonVerdict::Faster, false));
+    assert!(results.sentences[0].contains("at batch 32 (in different jobs, unpaired)"), "{:?}", results.sentences);
+    assert!(results.complete);
+}
+
+#[test]
 fn percentiles_are_shown_only_when_the_samples_carry_them() {
     let mut input = small();
     input.measurements.retain(|one| one.repetition == 1);

@@ -11,6 +11,7 @@ use em_stats::{histogram, percentile};
 use hdrhistogram::Histogram;
 
 use super::verdict::verdict;
+use crate::admit::expand::block_size;
 
 /// The measurement of one trial that counts, judged.
 pub(crate) struct Trial<'a> {
@@ -48,12 +49,12 @@ pub(crate) fn judge<'a>(spec: &Spec, measurements: &'a [Measurement], parity: &[
     trials
 }
 
-/// The latest run in which every backend has an outcome; without one, the run that measured most. Trials which that run
+/// The latest run in which every backend of the block has an outcome; without one, the run that measured most. Trials which that run
 /// lacks are taken from the latest run that has them, and are never paired.
 fn choose<'a>(spec: &Spec, runs: &BTreeMap<Run, Vec<&'a Measurement>>) -> Vec<(&'a Measurement, bool)> {
     let measured = |run: &[&Measurement]| run.iter().filter(|one| matches!(one.outcome, Outcome::Measured { .. })).count();
     let rank = |(run, of): &(&Run, &Vec<&Measurement>)| {
-        let complete = of.len() >= spec.backends.len();
+        let complete = of.len() >= block_size(spec);
         (complete, if complete { 0 } else { measured(of) }, **run)
     };
     let chosen = runs.iter().max_by_key(rank).map(|(run, _)| *run);

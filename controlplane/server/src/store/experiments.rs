@@ -167,7 +167,7 @@ impl Stored {
     }
 }
 
-fn fresh(admitted: &Admitted, name: String, owner: &str, version: i64) -> Stored {
+pub(super) fn fresh(admitted: &Admitted, name: String, owner: &str, version: i64) -> Stored {
     let at = now();
     let accepted = Condition {
         kind: ConditionType::Accepted,
@@ -199,7 +199,7 @@ fn fresh(admitted: &Admitted, name: String, owner: &str, version: i64) -> Stored
     }
 }
 
-async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
+pub(super) async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
     sqlx::query(
         "INSERT INTO experiments (uid, name, owner, labels, annotations, spec, generation, observed_generation, revision,
                                   created_version, resource_version, phase, conditions, estimated_seconds, log_position, settled,
@@ -222,7 +222,7 @@ async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
     Ok(())
 }
 
-async fn insert_shard(write: &mut Write, uid: ExperimentUid, ordinal: i64, shard: &Shard) -> Result<()> {
+pub(super) async fn insert_shard(write: &mut Write, uid: ExperimentUid, ordinal: i64, shard: &Shard) -> Result<()> {
     sqlx::query("INSERT INTO shards (id, experiment_uid, ordinal) VALUES ($1, $2, $3)")
         .bind(shard.id.to_string())
         .bind(uid.to_string())

@@ -11,6 +11,7 @@ mod dialect;
 pub mod events;
 pub mod experiments;
 pub mod handed_in;
+mod import;
 pub mod records;
 pub mod status;
 pub mod telemetry;

@@ -121,6 +121,7 @@ fn view(id: &str, name: &str) -> JobView {
         expected_start: None,
         ends_at: None,
         exit: None,
+        derived_exit: None,
         user: None,
     }
 }
@@ -166,12 +167,12 @@ impl Scheduler for FakeSlurm {
         Ok(inner.jobs.iter().filter(|job| job.name.starts_with(name_prefix)).cloned().collect())
     }
 
-    async fn find(&self, name: &str) -> Result<Vec<JobView>, ReadError> {
+    async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError> {
         let inner = self.inner();
         if inner.down {
             return Err(ReadError::Unreachable { program: "sacct", stderr: "connect failure".to_owned() });
         }
-        Ok(inner.jobs.iter().filter(|job| job.name == name).cloned().collect())
+        Ok(inner.jobs.iter().filter(|job| names.contains(&job.name.as_str())).cloned().collect())
     }
 
     async fn cancel(&self, id: &str) -> Result<(), CancelError> {

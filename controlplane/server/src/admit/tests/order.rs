@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use em_api::spec::Spec;
+use em_api::spec::{ShardBy, Spec};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -95,6 +95,34 @@ proptest! {
         let orders: Vec<Vec<&str>> = runs.chunks(backends).map(|runs| runs.iter().map(|run| run.backend.as_str()).collect()).collect();
         prop_assert!(orders.windows(2).all(|pair| pair[0] != pair[1]), "{:?}", orders);
     }
+}
+
+#[test]
+fn finer_shards_hold_the_same_trials_in_blocks_that_never_span_two_jobs() {
+    let mut spec = spec(3, 2, 1, 4, false, 7);
+    let offsets = |spec: &Spec| -> BTreeSet<(String, u32, u32, u64)> {
+        let runs = expand(spec).into_iter().flat_map(|shard| execution_order(spec, &shard.blocks)).collect::<Vec<_>>();
+        let trials = |run: &em_api::plan::ServiceRun| -> Vec<_> {
+            run.trials.iter().map(|trial| (run.backend.clone(), run.repetition, trial.batch_size, trial.text_offset)).collect()
+        };
+        runs.iter().flat_map(trials).collect()
+    };
+    let whole = offsets(&spec);
+    assert_eq!(whole.len(), 3 * 2 * 4);
+    for (shard, jobs) in [(ShardBy::Backend, 3), (ShardBy::Trial, 24)] {
+        spec.slurm.shard = shard;
+        let shards = expand(&spec);
+        assert_eq!(shards.len(), jobs);
+        assert_eq!(offsets(&spec), whole, "the same trials over the same texts");
+        let ids: BTreeSet<_> = shards.iter().flat_map(|shard| &shard.blocks).map(|block| block.id).collect();
+        assert_eq!(ids.len(), 24, "no block is in two shards");
+        for shard in &shards {
+            let backends: BTreeSet<_> = shard.blocks.iter().flat_map(|block| block.trials.iter().map(|(name, _)| name)).collect();
+            assert_eq!(backends.len(), 1, "one backend a job");
+        }
+    }
+    let turns: Vec<String> = expand(&spec).iter().take(4).map(|shard| shard.blocks[0].trials[0].0.clone()).collect();
+    assert_eq!(turns, ["b0", "b1", "b2", "b0"], "backends take turns, so that a slow hour hits all of them");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn no_listing_means_nothing_at_all() {
 #[test]
 fn the_witness_file_speaks_for_a_job_that_slurm_forgot() {
     for (code, outcome) in [(0, JobOutcome::Completed), (3, JobOutcome::Failed)] {
-        let witness = Some(Witness { code, restart_count: 0 });
+        let witness = Some(Witness { code, restart_count: 0, ended_at: None });
         let world = world().with_attempt(submitted("RUNNING")).claimed(500).unlisted(Sources { found: None, witness });
         match world.moved() {
             AttemptState::Submitted(Submitted { over: Some(over), .. }) => {
@@ -76,7 +76,7 @@ fn the_witness_file_speaks_for_a_job_that_slurm_forgot() {
 
 #[test]
 fn the_witness_of_an_earlier_run_says_nothing_about_this_one() {
-    let witness = Some(Witness { code: 0, restart_count: 0 });
+    let witness = Some(Witness { code: 0, restart_count: 0, ended_at: None });
     let mut world = world().with_attempt(submitted("RUNNING")).claimed(500).unlisted(Sources { found: None, witness });
     world.last().claim.as_mut().expect("claimed").restart_count = 1;
     match world.moved() {

@@ -4,6 +4,7 @@ mod cancel;
 mod continuity;
 mod ends;
 mod property;
+mod shards;
 mod sources;
 mod submission;
 
@@ -86,6 +87,7 @@ fn world() -> World {
         slurm: Slurm { jobs: Some(Vec::new()), unreachable: None },
         experiments: vec![view],
         submissions_left: 20,
+        submit_limit: None,
     }
 }
 
@@ -233,6 +235,7 @@ fn job(id: &str, name: &str, state: JobState) -> JobView {
         expected_start: None,
         ends_at: None,
         exit: None,
+        derived_exit: None,
         user: None,
     }
 }

@@ -81,7 +81,7 @@ fn the_end_of_a_job_is_when_slurm_says_and_not_when_we_looked() {
 
 #[test]
 fn the_witness_of_a_run_before_a_requeue_without_a_claim_says_nothing() {
-    let witness = Some(Witness { code: 0, restart_count: 0 });
+    let witness = Some(Witness { code: 0, restart_count: 0, ended_at: None });
     let mut world = world().with_attempt(submitted("PENDING"));
     if let AttemptState::Submitted(submitted) = &mut world.last().state {
         submitted.job.restarts = Some(1);
@@ -90,6 +90,20 @@ fn the_witness_of_a_run_before_a_requeue_without_a_claim_says_nothing() {
         AttemptState::Submitted(submitted) => assert_eq!(submitted.over, None),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_witness_knows_when_the_job_ended_but_never_after_now() {
+    let ended_at = |seconds| {
+        let witness = Some(Witness { code: 0, restart_count: 0, ended_at: Some(at(seconds)) });
+        let world = world().with_attempt(submitted("RUNNING"));
+        match world.unlisted(Sources { found: None, witness }).moved() {
+            AttemptState::Submitted(submitted) => submitted.over.expect("over").at,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ended_at(1), at(1));
+    assert_eq!(ended_at(1_000_000), at(1000), "the node's clock is ahead");
 }
 
 #[test]

@@ -109,6 +109,13 @@ fn of_two_jobs_without_a_claim_the_lowest_id_is_kept() {
 }
 
 #[test]
+fn of_two_jobs_without_a_claim_the_one_that_runs_is_kept_for_it_is_about_to_claim() {
+    let two = [("9", JobState::Pending), ("10", JobState::Running)];
+    let unclaimed = world().with_attempt(AttemptState::Submitting { since: at(999) }).listing(&two);
+    assert_eq!(cancelled(&unclaimed), ["9"]);
+}
+
+#[test]
 fn a_refused_submission_that_slurm_remembers_is_no_job() {
     let mut world = world().with_attempt(AttemptState::Submitting { since: at(999) }).listing(&[("5", JobState::Failed)]);
     world.slurm.jobs.as_mut().expect("listed")[0].reason = Some("BadConstraints".to_owned());

@@ -34,6 +34,7 @@ fn guarded(attempt: &str, trial: &str) -> Vec<(Method, String)> {
         (Method::GET, format!("/prometheus/agents/{attempt}")),
         (Method::POST, "/experiments".to_owned()),
         (Method::POST, "/experiments?dryRun=true".to_owned()),
+        (Method::POST, "/import".to_owned()),
         (Method::PATCH, "/experiments/demo".to_owned()),
         (Method::DELETE, "/experiments/demo".to_owned()),
         (Method::POST, "/sessions/links".to_owned()),

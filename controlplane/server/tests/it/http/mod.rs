@@ -6,6 +6,7 @@ mod agents;
 mod changing;
 mod creating;
 mod following;
+mod importing;
 mod measured;
 mod refusals;
 mod scraping;

@@ -1,0 +1,56 @@
+//! `POST /import`: takes in what a run without a server measured.
+
+use actix_web::HttpResponse;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Bytes, Data, PayloadConfig, Query, ServiceConfig};
+use em_api::experiment::Created;
+use em_api::problem::FieldError;
+use serde::Deserialize;
+
+use super::access::{self, Caller};
+use super::problem::{Answer, Refusal};
+use super::results::blocking;
+use super::{App, experiments};
+use crate::admit::{NameChoice, name_error};
+use crate::import::{Import, ImportError, LARGEST_ZIP};
+use crate::store::experiments::Creation;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    let import = web::resource("/import").wrap(from_fn(access::people)).app_data(PayloadConfig::new(LARGEST_ZIP));
+    config.service(import.route(web::post().to(import_run)));
+}
+
+#[derive(Deserialize)]
+struct ImportQuery {
+    /// Instead of the experiment's own name.
+    name: Option<String>,
+}
+
+async fn import_run(app: Data<App>, Caller(who): Caller, query: Query<ImportQuery>, body: Bytes) -> Answer {
+    let read = blocking("reading an import", move || Ok(Import::read(&body))).await?;
+    let mut import = read.map_err(refusal)?;
+    if let Some(name) = &query.name {
+        import.admitted.name = renamed(name)?;
+    }
+    let warnings = import.admitted.warnings.clone();
+    let (mut response, experiment) = match app.store.import(&import, &who.owner).await? {
+        Creation::New(experiment) => (HttpResponse::Created(), experiment),
+        Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
+    };
+    response.insert_header(experiments::location(&experiment));
+    Ok(response.json(Created { experiment, warnings, script: None, plan: None }))
+}
+
+fn renamed(name: &str) -> Answer<NameChoice> {
+    match name_error(name) {
+        Some(message) => Err(Refusal::fields("invalid_query", "the name", vec![FieldError::new("name", message)])),
+        None => Ok(NameChoice::Given(name.to_owned())),
+    }
+}
+
+fn refusal(error: ImportError) -> Refusal {
+    match error {
+        ImportError::Spec(errors) => Refusal::fields("invalid_spec", "the experiment", errors),
+        other => Refusal::bad_request("invalid_import", other.to_string()),
+    }
+}

@@ -1,0 +1,109 @@
+//! Values as slurmrestd writes them, read without regard to the version: a number plain or as `{set, infinite, number}`, a word alone
+//! or in a list, `null` for an empty text. Unknown keys are ignored everywhere.
+
+use serde::{Deserialize, Deserializer};
+
+/// Absent: not set, or infinite.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Number(pub(super) Option<i64>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyNumber {
+    Whole(i64),
+    Fraction(f64),
+    Record {
+        #[serde(default)]
+        set: bool,
+        #[serde(default)]
+        infinite: bool,
+        #[serde(default)]
+        number: f64,
+    },
+    Text(String),
+    Nothing(()),
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match AnyNumber::deserialize(deserializer)? {
+            AnyNumber::Whole(number) => Some(number),
+            AnyNumber::Fraction(number) => Some(number as i64),
+            AnyNumber::Record { set, infinite, number } => (set && !infinite).then_some(number as i64),
+            AnyNumber::Text(text) => text.trim().parse().ok(),
+            AnyNumber::Nothing(()) => None,
+        }))
+    }
+}
+
+impl Number {
+    pub(super) fn unsigned(self) -> Option<u64> {
+        self.0.and_then(|number| number.try_into().ok())
+    }
+
+    /// Slurm's own `no value` and `infinite` of 32 bits left out.
+    pub(super) fn small(self) -> Option<u32> {
+        self.0.and_then(|number| number.try_into().ok()).filter(|number| *number < 0xffff_fffe)
+    }
+
+    /// Seconds since 1970; 0 is no time.
+    pub(super) fn time(self) -> Option<jiff::Timestamp> {
+        self.0.filter(|seconds| *seconds > 0).and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+    }
+}
+
+/// `"RUNNING"` or `["RUNNING", "COMPLETING"]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Words(pub(super) Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyWords {
+    One(String),
+    Many(Vec<String>),
+    Nothing(()),
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match AnyWords::deserialize(deserializer)? {
+            AnyWords::One(word) => vec![word],
+            AnyWords::Many(words) => words,
+            AnyWords::Nothing(()) => Vec::new(),
+        }))
+    }
+}
+
+/// A text, or `null` for none.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+pub(super) fn present(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty() && text != "(null)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_words_are_read_in_the_form_of_every_version() {
+        for (json, number) in [
+            ("5", Some(5)),
+            ("null", None),
+            (r#"{"set":true,"infinite":false,"number":5}"#, Some(5)),
+            (r#"{"set":true,"infinite":false,"number":5.0,"more":1}"#, Some(5)),
+            (r#"{"set":false,"infinite":false,"number":0}"#, None),
+            (r#"{"set":false,"infinite":true,"number":0}"#, None),
+            (r#""5""#, Some(5)),
+            (r#""""#, None),
+        ] {
+            assert_eq!(serde_json::from_str::<Number>(json).expect(json), Number(number), "{json}");
+        }
+        for (json, words) in [(r#""A""#, vec!["A"]), (r#"["A","B"]"#, vec!["A", "B"]), ("null", vec![]), ("[]", vec![])] {
+            assert_eq!(serde_json::from_str::<Words>(json).expect(json).0, words, "{json}");
+        }
+        assert!(serde_json::from_str::<Number>("[1]").is_err());
+    }
+}
