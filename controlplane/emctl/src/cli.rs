@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Resume { name: String },
     /// Cancel an experiment and remove it with all it measured
     Delete { name: String },
+    /// What the cluster has and what is free: partitions with their limits, nodes, GPUs by type
+    Cluster,
     /// Print a link that opens the dashboard in a browser, once
     Dashboard,
     /// Print a completion script for a shell

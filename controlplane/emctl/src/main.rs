@@ -3,6 +3,7 @@
 
 mod act;
 mod cli;
+mod cluster;
 mod connect;
 mod describe;
 mod failure;
@@ -61,6 +62,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Suspend { name } => act::suspend(&client, &name).await,
         Command::Resume { name } => act::resume(&client, &name).await,
         Command::Delete { name } => act::delete(&client, &name).await,
+        Command::Cluster => cluster::run(&client, format).await,
         Command::Dashboard => act::dashboard(&client).await,
         Command::Completion { .. } => Ok(()),
     }

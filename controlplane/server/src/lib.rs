@@ -5,6 +5,7 @@
 pub mod admit;
 pub mod cluster;
 pub mod config;
+pub mod doctor;
 pub mod hints;
 pub mod http;
 pub mod import;

@@ -1,4 +1,4 @@
-//! `em-controlplane`: reads settings, starts the server, waits for a signal.
+//! `em-controlplane`: reads settings, starts the server and waits for a signal, or looks whether it would work.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -6,22 +6,25 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use em_controlplane::config::{Args, Command, LogFormat, SchedulerKind, Settings, resolve};
+use em_controlplane::config::{Args, Command, DoctorArgs, DoctorFormat, LogFormat, SchedulerKind, Settings, resolve};
+use em_controlplane::doctor::{self, Demands};
 use em_controlplane::serve;
 use em_slurm::{CliScheduler, CliSettings, LocalScheduler, LocalSettings, RestScheduler, Scheduler};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let Command::Serve(args) = Args::parse().command;
-    let result = resolve(*args).map_err(anyhow::Error::from).and_then(|settings| {
-        // Whatever we make is for our account only, unless it says otherwise.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        log_to_stderr(settings.log_format);
-        run(&settings)
-    });
+    // Whatever we make is for our account only, unless it says otherwise.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let result = match Args::parse().command {
+        Command::Serve(args) => resolve(*args).map_err(anyhow::Error::from).and_then(|settings| {
+            log_to_stderr(settings.log_format);
+            run(&settings).map(|()| ExitCode::SUCCESS)
+        }),
+        Command::Doctor(args) => examine(*args),
+    };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("em-controlplane: {error:#}");
             ExitCode::FAILURE
@@ -61,6 +64,18 @@ fn scheduler(settings: &Settings) -> anyhow::Result<Arc<dyn Scheduler>> {
             Arc::new(RestScheduler::new(rest).context("setting up slurmrestd")?)
         }
     })
+}
+
+#[tokio::main]
+async fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let settings = resolve(args.serve)?;
+    let demands = Demands { partition: args.partition, account: args.account, qos: args.qos };
+    let checks = doctor::examine(&settings, scheduler(&settings)?, &demands).await;
+    match args.output {
+        DoctorFormat::Text => print!("{}", doctor::table(&checks)),
+        DoctorFormat::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
+    }
+    Ok(if doctor::any_failed(&checks) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn log_to_stderr(format: LogFormat) {

@@ -152,7 +152,8 @@ fn announce(state: &StateDir, url: &str) -> anyhow::Result<()> {
     Ok(state.write(SERVER_FILE, &serde_json::to_string_pretty(&file)?)?)
 }
 
-fn make_job_dir(path: &std::path::Path) -> std::io::Result<()> {
+/// Makes it where it is missing, for our account only.
+pub(crate) fn make_job_dir(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

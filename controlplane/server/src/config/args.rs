@@ -26,6 +26,42 @@ pub enum Command {
                             Every option can stand in a TOML file given by --config:\n  listen = \"127.0.0.1:8080\"\n  \
                             job-dir = \"/shared/me/em-jobs\"\n  poll-interval = \"15s\"")]
     Serve(Box<ServeArgs>),
+
+    /// Look whether `serve` would work here, with the same settings.
+    ///
+    /// Looks at the directories, the agent and Slurm, and submits one small held job to see that names come back as they were sent; the job is
+    /// cancelled at once. Can run beside a server. One line a check: ✓ fine, ! works with a limit, ✗ to repair first. Exit status 1 when
+    /// anything is ✗.
+    #[command(after_help = "Example:\n  em-controlplane doctor --job-dir /shared/$USER/em-jobs --partition gpu --account research")]
+    Doctor(Box<DoctorArgs>),
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+pub struct DoctorArgs {
+    /// Partition of the job that is tried
+    #[arg(long, value_name = "NAME")]
+    pub partition: Option<String>,
+
+    /// Account of the job that is tried
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+
+    /// QOS of the job that is tried
+    #[arg(long, value_name = "NAME")]
+    pub qos: Option<String>,
+
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: DoctorFormat,
+
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    Text,
+    Json,
 }
 
 /// Absent: not given here, so the next weaker source decides.

@@ -6,6 +6,7 @@ mod resolve;
 mod rest;
 mod state_dir;
 
-pub use args::{Args, Command, LogFormat, SchedulerKind, ServeArgs};
+pub use args::{Args, Command, DoctorArgs, DoctorFormat, LogFormat, SchedulerKind, ServeArgs};
 pub use resolve::{ConfigError, Settings, resolve};
+pub(crate) use state_dir::network_file_system;
 pub use state_dir::{ADMIN_TOKEN, HINT_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, StateDir, StateDirError};

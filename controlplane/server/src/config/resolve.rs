@@ -189,8 +189,10 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> ServeArgs {
         let arguments = ["em-controlplane", "serve", "--state-dir", "/srv/state"].iter().chain(arguments);
-        let Command::Serve(args) = Args::try_parse_from(arguments).unwrap().command;
-        *args
+        match Args::try_parse_from(arguments).unwrap().command {
+            Command::Serve(args) => *args,
+            Command::Doctor(args) => args.serve,
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl StateDir {
 }
 
 /// Magic numbers of statfs(2).
-fn network_file_system(path: &Path) -> Option<&'static str> {
+pub(crate) fn network_file_system(path: &Path) -> Option<&'static str> {
     let kind = statfs(path).ok()?.f_type as u32;
     [
         (0x6969, "NFS"),

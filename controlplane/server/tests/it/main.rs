@@ -1,5 +1,5 @@
 //! The server as a whole: real HTTP on port 0, a real SQLite file, real job directories. Slurm alone is a fake, scripted for the
-//! faults that a real one shows too rarely; the real one is in the end-to-end tests.
+//! faults that a real one shows too rarely; the real one is in `real_slurm` and in the end-to-end tests.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -10,6 +10,7 @@ mod fake_slurm;
 mod faults;
 mod http;
 mod lifecycle;
+mod real_slurm;
 mod reconcile;
 mod scraped;
 mod server;
