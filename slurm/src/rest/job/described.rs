@@ -120,7 +120,10 @@ impl Fields {
         let unreadable = |what: &str| unsupported(option, version, &format!("`{}` is no {what}", value.unwrap_or_default()));
         if form == Form::Flag {
             return match value {
-                None => Ok(self.add(key, json!(true))),
+                None => {
+                    self.add(key, json!(true));
+                    Ok(())
+                }
                 Some(_) => Err(unsupported(option, version, "only without a value")),
             };
         }
