@@ -24,6 +24,7 @@ mod witness;
 mod environment;
 
 mod cli;
+mod local;
 mod rest;
 
 pub use cli::{CliScheduler, CliSettings};
@@ -32,6 +33,7 @@ pub use container::Container;
 pub use env_name::validate_env_name;
 pub use extra_arg::validate_extra_arg;
 pub use gres::{GresCount, parse_gpus, parse_gres};
+pub use local::{LocalError, LocalGpus, LocalScheduler, LocalSettings};
 pub use node_list::{NodeListError, expand_node_list};
 pub use options::{JobOptions, OptionError};
 pub use pending::PendingReason;

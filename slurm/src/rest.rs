@@ -114,7 +114,7 @@ impl RestScheduler {
         let listing = if answer.status == StatusCode::NOT_MODIFIED {
             Listing::Unchanged
         } else {
-            listing::parse(&self.body(Ok(answer)).await?, &self.settings.user, self.uid().await)?
+            listing::parse(&self.body(Ok(answer)).await?, &self.settings.user, self.uid().await, asked.is_some())?
         };
         Ok(self.last.take_in(listing, asked))
     }

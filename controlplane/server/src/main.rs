@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use em_controlplane::config::{Args, Command, DoctorArgs, DoctorFormat, LogFormat, Settings, resolve};
+use em_controlplane::config::{Args, Command, DoctorArgs, DoctorFormat, LogFormat, SchedulerKind, Settings, resolve};
 use em_controlplane::doctor::{self, Demands};
 use em_controlplane::serve;
-use em_slurm::{CliScheduler, CliSettings, Scheduler};
+use em_slurm::{CliScheduler, CliSettings, LocalScheduler, LocalSettings, RestScheduler, Scheduler};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let mut running = serve::start(settings, scheduler(settings)).await?;
+    let mut running = serve::start(settings, scheduler(settings)?).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -51,7 +51,7 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
 async fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let settings = resolve(args.serve)?;
     let demands = Demands { partition: args.partition, account: args.account, qos: args.qos };
-    let checks = doctor::examine(&settings, scheduler(&settings), &demands).await;
+    let checks = doctor::examine(&settings, scheduler(&settings)?, &demands).await;
     match args.output {
         DoctorFormat::Text => print!("{}", doctor::table(&checks)),
         DoctorFormat::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
@@ -59,9 +59,23 @@ async fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(if doctor::any_failed(&checks) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn scheduler(settings: &Settings) -> Arc<dyn Scheduler> {
-    let timeout = settings.slurm_timeout;
-    Arc::new(CliScheduler::new(CliSettings { timeout, bin_dir: settings.slurm_bin_dir.clone(), ..CliSettings::default() }))
+fn scheduler(settings: &Settings) -> anyhow::Result<Arc<dyn Scheduler>> {
+    Ok(match settings.scheduler {
+        SchedulerKind::Cli => Arc::new(CliScheduler::new(CliSettings {
+            timeout: settings.slurm_timeout,
+            bin_dir: settings.slurm_bin_dir.clone(),
+            ..CliSettings::default()
+        })),
+        SchedulerKind::Local => Arc::new(LocalScheduler::new(LocalSettings {
+            jobs_at_once: settings.local_jobs,
+            gpus: settings.local_gpus.clone(),
+            ..LocalSettings::new(settings.state_dir.join("local"))
+        })?),
+        SchedulerKind::Rest => {
+            let rest = settings.rest.clone().context("the settings of slurmrestd")?;
+            Arc::new(RestScheduler::new(rest).context("setting up slurmrestd")?)
+        }
+    })
 }
 
 fn log_to_stderr(format: LogFormat) {

@@ -163,7 +163,7 @@ fn web_address(address: SocketAddr) -> String {
 }
 
 /// The account that runs us; Slurm names jobs' owners in the same way.
-fn user_name() -> String {
+pub(crate) fn user_name() -> String {
     let uid = rustix::process::getuid().as_raw();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let entry = passwd

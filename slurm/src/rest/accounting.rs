@@ -118,3 +118,52 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Result<Answer, CallError> {
+        Ok(Answer { status: StatusCode::from_u16(status).expect("a status"), body: body.as_bytes().to_vec() })
+    }
+
+    fn version(text: &str) -> Version {
+        text.parse().expect("a version")
+    }
+
+    #[test]
+    fn a_forgotten_job_is_read_and_a_lost_exit_code_is_not_made_up() {
+        for (text, body, code) in [
+            ("v0.0.38", include_str!("../../tests/fixtures/rest/recorded-22.05.8-v0.0.38-accounting.json"), None),
+            ("v0.0.45", include_str!("../../tests/fixtures/rest/recorded-26.05.3-v0.0.45-accounting.json"), Some(3)),
+        ] {
+            let jobs = found(answer(200, body), version(text), "root").expect(text);
+            let [job] = &jobs[..] else { panic!("{text}: {jobs:?}") };
+            assert_eq!((job.name.as_str(), &job.state), ("em-1-failed", &JobState::Failed), "{text}");
+            assert_eq!(job.comment, "a \"b\" | $(x) é", "{text}");
+            assert_eq!(job.exit.map(|exit| exit.code), code, "{text}");
+            assert_eq!(job.submitted_at.map(|at| at.as_second()), Some(1_795_517_175), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_accounting_is_nothing_to_ask_and_silent_accounting_is_an_error() {
+        for (status, body) in [
+            (404, "Unable find requested URL. Please view /openapi/v3 for API reference."),
+            (
+                200,
+                r#"{"errors":[{"description":"Nothing found","error_number":9003,"error":"Nothing found with query"}],"jobs":[]}"#,
+            ),
+            (500, r#"{"errors":[{"error":"Slurm accounting storage is disabled","error_number":1}],"jobs":[]}"#),
+        ] {
+            assert_eq!(found(answer(status, body), version("v0.0.38"), "root").expect(body), [], "{body}");
+        }
+        for (status, body) in
+            [(500, r#"{"errors":[{"error":"Unable to connect to database","error_number":7000}],"jobs":[]}"#), (502, "Bad gateway")]
+        {
+            assert!(found(answer(status, body), version("v0.0.45"), "root").is_err(), "{body}");
+        }
+    }
+}

@@ -199,3 +199,6 @@ pub(super) fn read_error(error: CallError) -> ReadError {
 pub(super) fn unreadable(error: &serde_json::Error) -> ReadError {
     ReadError::Unreadable { program: PROGRAM, detail: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,3 +54,6 @@ fn environment(job: &JobScript, settings: &RestSettings, ourselves: bool) -> BTr
 fn unsupported(option: &str, version: Version, why: &str) -> Unsupported {
     Unsupported(format!("--{option} cannot be asked for through slurmrestd {version}: {why}"))
 }
+
+#[cfg(test)]
+mod tests;

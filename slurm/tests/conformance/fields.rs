@@ -9,7 +9,7 @@ use crate::subject::Subject;
 
 /// Fields of `scontrol show job` that differ between two jobs, two users, or a script from a file and one from a request. `OOMKillStep`:
 /// slurmrestd says 0 where sbatch says nothing, which is 0.
-const OWN: [&str; 15] = [
+const OWN: [&str; 14] = [
     "JobId",
     "JobName",
     "Comment",
@@ -17,7 +17,6 @@ const OWN: [&str; 15] = [
     "GroupId",
     "MCS_label",
     "SubmitTime",
-    "EligibleTime",
     "AccrueTime",
     "LastSchedEval",
     "SuspendTime",
@@ -34,9 +33,13 @@ fn record(cluster: &Cluster, id: &str) -> BTreeMap<String, String> {
         (before, line.split_once(" WorkDir=").map_or("", |(submit_line, _)| &line[submit_line.len()..]))
     });
     let words = before.split_ascii_whitespace().chain(after.split_ascii_whitespace()).filter_map(|word| word.split_once('='));
-    // Jobs that are held are not eligible yet; the time of one that begins later is what it asked for.
+    // Jobs that are held are not eligible yet and have the priority 0. The time of one that begins later is what it asked for.
     let begins = text.contains("Reason=BeginTime");
-    let fields = words.filter(|(name, _)| !OWN.contains(name) || (begins && *name == "EligibleTime"));
+    let fields = words.filter(|(name, _)| match *name {
+        "EligibleTime" => begins,
+        "Priority" => !begins,
+        name => !OWN.contains(&name),
+    });
     // Paths hold the job's id. sbatch says the CPUs of a task twice (26.05).
     let fields = fields.map(|(name, value)| {
         let value = value.replace(&format!("slurm_{id}"), "slurm_ID");

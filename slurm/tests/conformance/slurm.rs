@@ -62,8 +62,9 @@ pub(crate) async fn a_requeue_is_a_restart_of_the_same_job(cluster: &Cluster, su
     cluster.slurm("scontrol", &["requeue", &id]);
     let again = subject.view(&script.name, |view| view.restart_count == Some(1) && view.state == JobState::Pending).await;
     assert_eq!((&again.id, again.started_at, again.exit), (&id, None, None));
-    // By itself Slurm waits two minutes.
-    cluster.slurm("scontrol", &["update", &format!("jobid={id}"), "StartTime=now"]);
+    // By itself Slurm waits two minutes. At once would be too soon: within the second of the requeue the node calls the job's new
+    // credential revoked, and Slurm ends the job as FAILED 1:0.
+    cluster.slurm("scontrol", &["update", &format!("jobid={id}"), "StartTime=now+3seconds"]);
     wait_for("the second run", || script.job_dir.join("up.1").exists()).await;
     subject.slurm.cancel(&id).await.expect("cancelled");
     subject.view(&script.name, |view| view.state.ended()).await;

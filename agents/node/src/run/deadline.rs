@@ -32,13 +32,16 @@ pub(crate) fn fits(job_end: Option<Timestamp>, now: Timestamp, load: &Load) -> b
     left >= (shortest_trial(load) + SIGNAL_LEAD).as_secs_f64()
 }
 
-/// When Slurm will end this job. `None`: no job of Slurm's, or it did not say; then nothing is held back.
+/// When this job will be ended. `None`: it is no job, or nobody says; then nothing is held back. squeue knows best, since a limit can be
+/// changed meanwhile; but only slurmd's jobs are asked for there: a job of the server's own queue has its end in the environment, and its
+/// number may be another's in a Slurm that is there too.
 pub(crate) async fn job_end() -> Option<Timestamp> {
     let job = std::env::var("SLURM_JOB_ID").ok().filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let end = match ask_squeue(&job).await {
+    let slurms = std::env::var_os("SLURMD_NODENAME").is_some();
+    let end = match if slurms { ask_squeue(&job).await } else { Ok(None) } {
         Ok(end) => end,
         Err(problem) => {
-            warn!("the end of job {job} is unknown: {problem}");
+            warn!("squeue does not tell the end of job {job}: {problem}");
             None
         }
     };

@@ -94,7 +94,7 @@ fn no_trial_is_begun_that_cannot_end_before_the_job_does() {
     fs::write(tools.join("squeue"), "#!/bin/sh\nexec date -d '+60 seconds' +%Y-%m-%dT%H:%M:%S\n").unwrap();
     fs::set_permissions(tools.join("squeue"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
-    let job = job.env("PATH", path).env("SLURM_JOB_ID", "4711");
+    let job = job.env("PATH", path).env("SLURM_JOB_ID", "4711").env("SLURMD_NODENAME", "node1");
     let mut agent = job.start();
     gone_within(&mut agent, 20);
     let state = server.state();

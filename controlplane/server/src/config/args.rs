@@ -1,6 +1,7 @@
 //! The command line. Each setting is also an `EM_…` variable and a key of the TOML file (the flag's name without dashes in front).
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -95,7 +96,7 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_AGENT", value_name = "FILE")]
     pub agent: Option<PathBuf>,
 
-    /// How Slurm is reached [default: cli]
+    /// How jobs are run: through Slurm's commands, through slurmrestd, or without Slurm [default: cli]
     #[arg(long, env = "EM_SCHEDULER", value_enum)]
     pub scheduler: Option<SchedulerKind>,
 
@@ -106,6 +107,36 @@ pub struct ServeArgs {
     /// A Slurm command that has not ended after this long is given up [default: 30s]
     #[arg(long, env = "EM_SLURM_TIMEOUT", value_name = "DURATION")]
     pub slurm_timeout: Option<HumanDuration>,
+
+    /// With --scheduler rest: the path of slurmrestd's Unix socket, or http://host:port
+    #[arg(long, env = "EM_SLURMRESTD", value_name = "ADDRESS")]
+    pub slurmrestd: Option<String>,
+
+    /// With --scheduler rest: the account that the jobs belong to: the token's, or over a socket the one that slurmrestd runs as
+    /// [default: yours]
+    #[arg(long, env = "EM_SLURMRESTD_USER", value_name = "NAME")]
+    pub slurmrestd_user: Option<String>,
+
+    /// With --scheduler rest: a file (0600) with the JSON web token; read anew when it changes
+    #[arg(long, env = "EM_SLURMRESTD_TOKEN_FILE", value_name = "FILE")]
+    pub slurmrestd_token_file: Option<PathBuf>,
+
+    /// With --scheduler rest: a command that prints a token, run again before it expires, such as "scontrol token lifespan=3600"
+    #[arg(long, env = "EM_SLURMRESTD_TOKEN_COMMAND", value_name = "COMMAND", conflicts_with = "slurmrestd_token_file")]
+    pub slurmrestd_token_command: Option<String>,
+
+    /// With --scheduler rest: the version to speak, v0.0.36 to v0.0.45 [default: the newest that the server has]
+    #[arg(long, env = "EM_SLURMRESTD_VERSION", value_name = "VERSION")]
+    pub slurmrestd_version: Option<String>,
+
+    /// With --scheduler local: GPUs of this machine that jobs may have; a count, indices or UUIDs, a type before `:` (2, 0-3, l40s:2)
+    /// [default: none]
+    #[arg(long, env = "EM_LOCAL_GPUS", value_name = "GPUS")]
+    pub local_gpus: Option<String>,
+
+    /// With --scheduler local: how many jobs run at one time; more than one disturb each other's measurements [default: 1]
+    #[arg(long, env = "EM_LOCAL_JOBS", value_name = "COUNT")]
+    pub local_jobs: Option<NonZeroUsize>,
 
     /// Database address [default: sqlite in the state directory]
     #[arg(long, env = "EM_DATABASE", value_name = "URL")]
@@ -175,9 +206,9 @@ pub struct ServeArgs {
 pub enum SchedulerKind {
     /// sbatch, squeue, sacct, scancel.
     Cli,
-    /// slurmrestd (not available yet).
+    /// slurmrestd: a service of Slurm's, by a Unix socket or with a token.
     Rest,
-    /// No Slurm: jobs as child processes (not available yet).
+    /// No Slurm: jobs as processes of this machine, a laptop or one GPU server.
     Local,
 }
 

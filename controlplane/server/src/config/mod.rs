@@ -3,6 +3,7 @@
 mod args;
 mod file;
 mod resolve;
+mod rest;
 mod state_dir;
 
 pub use args::{Args, Command, DoctorArgs, DoctorFormat, LogFormat, SchedulerKind, ServeArgs};

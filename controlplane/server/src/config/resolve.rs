@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use em_api::HumanDuration;
+use em_slurm::{LocalGpus, RestSettings};
 
 use super::args::{LogFormat, SchedulerKind, ServeArgs};
-use super::file;
+use super::{file, rest};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -21,6 +23,11 @@ pub struct Settings {
     pub agent: PathBuf,
     pub slurm_bin_dir: Option<PathBuf>,
     pub slurm_timeout: Duration,
+    pub scheduler: SchedulerKind,
+    /// With `--scheduler rest`.
+    pub rest: Option<RestSettings>,
+    pub local_gpus: LocalGpus,
+    pub local_jobs: NonZeroUsize,
     /// `None`: SQLite in the state directory.
     pub database: Option<String>,
     pub poll_interval: Duration,
@@ -46,8 +53,12 @@ pub enum ConfigError {
          clear. Listen on 127.0.0.1 and use an SSH tunnel (ssh -L) or a TLS proxy in front"
     )]
     NotLoopback { setting: &'static str, address: SocketAddr },
-    #[error("--scheduler {0} is not available yet; use --scheduler cli")]
-    Scheduler(&'static str),
+    #[error("--scheduler rest needs --slurmrestd: the path of its Unix socket, or http://host:port")]
+    NoSlurmrestd,
+    #[error("--slurmrestd-version")]
+    SlurmrestdVersion(#[source] em_slurm::UnknownVersion),
+    #[error("--local-gpus: {0}")]
+    LocalGpus(String),
     #[error("--advertise `{0}` is not a web address; write for example http://login1:8080")]
     Advertise(String),
     #[error("neither --state-dir nor XDG_STATE_HOME nor HOME is set: say where the state directory is with --state-dir")]
@@ -87,11 +98,9 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         }
         None => args,
     };
-    match args.scheduler.unwrap_or(SchedulerKind::Cli) {
-        SchedulerKind::Cli => {}
-        SchedulerKind::Rest => return Err(ConfigError::Scheduler("rest")),
-        SchedulerKind::Local => return Err(ConfigError::Scheduler("local")),
-    }
+    let scheduler = args.scheduler.unwrap_or(SchedulerKind::Cli);
+    let rest = if scheduler == SchedulerKind::Rest { Some(rest::settings(&args)?) } else { None };
+    let local_gpus = args.local_gpus.as_deref().unwrap_or("0").parse().map_err(ConfigError::LocalGpus)?;
     let listen = loopback("--listen", args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))))?;
     let agent_listen = args.agent_listen.map(|address| loopback("--agent-listen", address)).transpose()?;
     if let Some(advertise) = &args.advertise {
@@ -123,6 +132,10 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         agent,
         slurm_bin_dir: args.slurm_bin_dir,
         slurm_timeout: seconds("--slurm-timeout", args.slurm_timeout, 30)?,
+        scheduler,
+        rest,
+        local_gpus,
+        local_jobs: args.local_jobs.unwrap_or(NonZeroUsize::MIN),
         database: args.database,
         poll_interval: seconds("--poll-interval", args.poll_interval, 15)?,
         fast_poll_interval: seconds("--fast-poll-interval", args.fast_poll_interval, 3)?,
@@ -169,6 +182,7 @@ fn agent_beside_us() -> PathBuf {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use clap::Parser;
+    use em_slurm::{RestEndpoint, TokenSource};
 
     use super::*;
     use crate::config::{Args, Command};
@@ -191,11 +205,33 @@ mod tests {
     }
 
     #[test]
-    fn schedulers_to_come_are_named_as_such() {
-        for scheduler in ["rest", "local"] {
-            let error = resolve(parse(&["--scheduler", scheduler])).unwrap_err();
-            assert!(error.to_string().contains("not available yet"), "{error}");
+    fn slurmrestd_is_reached_by_its_socket_or_its_address() {
+        let error = resolve(parse(&["--scheduler", "rest"])).unwrap_err();
+        assert!(error.to_string().contains("needs --slurmrestd"), "{error}");
+        let rest = |arguments: &[&str]| resolve(parse(&[&["--scheduler", "rest"], arguments].concat())).unwrap().rest.unwrap();
+        for path in ["/run/slurmrestd.sock", "unix:/run/slurmrestd.sock"] {
+            let by_socket = rest(&["--slurmrestd", path]);
+            assert_eq!((by_socket.endpoint, by_socket.token), (RestEndpoint::Socket("/run/slurmrestd.sock".into()), None));
         }
+        let command = "scontrol token lifespan=600";
+        let by_token = rest(&["--slurmrestd", "http://login:6820", "--slurmrestd-token-command", command]);
+        let words = command.split(' ').map(str::to_owned).collect();
+        assert_eq!(by_token.token, Some(TokenSource::Command(words)));
+        let error = resolve(parse(&["--scheduler", "rest", "--slurmrestd", "/s", "--slurmrestd-version", "v1"])).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("v1"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_without_slurm_says_which_gpus_jobs_may_have() {
+        let settings = resolve(parse(&["--scheduler", "local"])).unwrap();
+        assert_eq!(
+            (settings.scheduler, settings.local_jobs.get(), settings.local_gpus.devices.len()),
+            (SchedulerKind::Local, 1, 0)
+        );
+        let settings = resolve(parse(&["--scheduler", "local", "--local-gpus", "l40s:2", "--local-jobs", "2"])).unwrap();
+        assert_eq!((settings.local_jobs.get(), settings.local_gpus.devices.len()), (2, 2));
+        let error = resolve(parse(&["--local-gpus", "both"])).unwrap_err();
+        assert!(error.to_string().contains("--local-gpus: `both` names no GPUs"), "{error}");
     }
 
     #[test]

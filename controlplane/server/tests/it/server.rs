@@ -9,7 +9,7 @@ use em_api::client::experiments::Body;
 use em_api::experiment::Experiment;
 use em_api::inputs::{Entry, EntryKind, manifest_path, required};
 use em_api::status::Phase;
-use em_controlplane::config::{LogFormat, Settings};
+use em_controlplane::config::{LogFormat, SchedulerKind, Settings};
 use em_controlplane::serve::{self, Running};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -171,6 +171,10 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         agent: folder.join("em-agent"),
         slurm_bin_dir: None,
         slurm_timeout: ms(1_000),
+        scheduler: SchedulerKind::Cli,
+        rest: None,
+        local_gpus: Default::default(),
+        local_jobs: std::num::NonZeroUsize::MIN,
         database: None,
         poll_interval: ms(300),
         fast_poll_interval: ms(100),

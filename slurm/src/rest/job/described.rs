@@ -29,6 +29,7 @@ pub(super) fn fields(
     fields.add("environment", environment.iter().map(|(name, value)| json!(format!("{name}={value}"))).collect());
     fields.add("requeue", json!(options.requeue));
 
+    let oci_bundle = options.oci_bundle();
     let texts = [
         ("partition", &options.partition),
         ("account", &options.account),
@@ -40,7 +41,7 @@ pub(super) fn fields(
         ("licenses", &options.licenses),
         ("dependency", &options.dependency),
         ("mail_user", &options.mail_user),
-        ("container", &options.container),
+        ("container", &oci_bundle),
     ];
     for (key, value) in texts {
         if let Some(value) = value {

@@ -31,6 +31,7 @@ pub(super) fn fields(
     add("environment", json!(environment));
     add(if options.requeue { "requeue" } else { "no_requeue" }, json!(true));
 
+    let oci_bundle = options.oci_bundle();
     let texts = [
         ("partition", &options.partition),
         ("account", &options.account),
@@ -48,7 +49,7 @@ pub(super) fn fields(
         ("begin_time", &options.begin),
         ("mail_type", &options.mail_type),
         ("mail_user", &options.mail_user),
-        ("container", &options.container),
+        ("container", &oci_bundle),
     ];
     for (key, value) in texts {
         if let Some(value) = value {
