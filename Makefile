@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-slurm test-chaos bench-slurm test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -16,11 +16,18 @@ serve: ## Start the control plane on the demo's state, to look at its page
 test: ## Everything that CI runs: lints, unit, integration and end-to-end tests on a real Slurm cluster
 	@scripts/test.sh
 
-test-chaos: ## 210 submissions on real Slurm while sbatch breaks in every way and the controller is killed (EM_CHAOS_SEED=)
+test-slurm: ## All cases of Slurm on real clusters, those that take minutes too (SLURM=DIR: another Slurm, by its folder)
+	EM_TEST_SLURM_PREFIX="$(SLURM)" cargo test --locked -p em-slurm --features long-tests
+
+test-chaos: ## 210 submissions on real Slurm while sbatch breaks in every way and the controller is killed; 5,000 jobs in one budget of reads
 	@scripts/test-chaos.sh
 
-test-full: ## All tests that need no GPU (at this stage the same as `make test`)
+bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; listing of 5,000 jobs
+	cargo bench --locked -p em-slurm --bench slurm
+
+test-full: ## All tests that need no GPU: `make test`, then `make test-slurm` and `make test-chaos`
 	@scripts/test.sh
+	@$(MAKE) --no-print-directory test-slurm test-chaos
 
 check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh

@@ -88,6 +88,13 @@ fill_store() {
   python3 "$ROOT/agents/embed/python/em_setup.py" --store "$STORE" --backends "$1" --profile cpu --model "$MODEL" --dataset wordnet
 }
 
+# Job scripts are login shells, and tests kill them: whose login files they read must not matter.
+home_for_tests() {
+  export CARGO_HOME=${CARGO_HOME:-$HOME/.cargo} RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
+  mkdir -p "$EM_DIR/home"
+  export HOME=$EM_DIR/home
+}
+
 free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }

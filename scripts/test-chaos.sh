@@ -15,9 +15,11 @@ prepare() {
 }
 
 export EM_TEST_STORE=$STORE EM_TEST_AGENT=$TARGET/debug/em-agent EM_TEST_BIN=$TARGET/debug
+export EM_BUDGET_JOBS=${EM_BUDGET_JOBS:-1,100,5000} EM_BUDGET_SECONDS=${EM_BUDGET_SECONDS:-60}
 export EM_CHAOS_SUBMISSIONS=${EM_CHAOS_SUBMISSIONS:-210} EM_CHAOS_SEED=${EM_CHAOS_SEED:-1}
 
 part 'packages' packages
 part 'build and inputs' prepare
+home_for_tests
 part "chaos: $EM_CHAOS_SUBMISSIONS submissions, seed $EM_CHAOS_SEED" cargo test --locked -p em-e2e --test chaos -- --nocapture
 parts_table

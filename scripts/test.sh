@@ -7,7 +7,7 @@ cd "$ROOT"
 mkdir -p "$EM_DIR/log"
 
 packages() {
-  need_tools && apt_install slurm-wlm slurmctld slurmd slurm-client munge prometheus chromium shellcheck curl slurmdbd mariadb-server-core mariadb-client-core
+  need_tools && apt_install slurm-wlm slurmctld slurmd slurm-client slurmrestd slurm-wlm-jwt-plugin munge prometheus chromium shellcheck curl slurmdbd mariadb-server-core mariadb-client-core
 }
 web() {
   scripts/web.sh && (cd web && npm run --silent check)
@@ -31,6 +31,7 @@ part 'web: build, types, tests' web
 part 'build, beside downloads' build_beside_downloads
 part 'prepare the ONNX graph' prepare
 part 'format, lints, documentation' scripts/check.sh
+home_for_tests
 part 'unit and integration tests' cargo test --locked --workspace --exclude em-e2e --quiet
 part 'end to end on a real Slurm cluster' cargo test --locked -p em-e2e
 parts_table

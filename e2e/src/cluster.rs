@@ -77,6 +77,8 @@ impl Cluster {
         let output = Command::new(root().join("scripts/cluster.sh"))
             .arg(verb)
             .env("DIR", self.dir.path())
+            // Job scripts are login shells, and tests kill them: whose files they read must not matter.
+            .env("JOB_HOME", self.dir.path().join("home"))
             .envs([("PORT", "auto"), ("NODES", "2"), ("CPUS", "4"), ("GPUS", "2"), ("ACCT", "0")])
             .output()
             .expect("scripts/cluster.sh");

@@ -25,13 +25,14 @@ sql() { mariadb --no-defaults --socket="$DIR/mysql/mysql.sock" -u root -e "$1"; 
 start_database() {
   # No password guards the database: nobody else gets into the folder of its socket.
   local data=$DIR/mysql
-  mkdir -p "$data"
+  # A MariaDB that starts removes all temporary tables from its temporary folder, those of its neighbours in /tmp too.
+  mkdir -p "$data" "$DIR/mysql-tmp"
   chmod 700 "$data"
   if [ ! -d "$data/mysql" ]; then
-    mariadb-install-db --no-defaults --datadir="$data" --auth-root-authentication-method=normal --skip-test-db --user="$ME" \
+    TMPDIR=$DIR/mysql-tmp mariadb-install-db --no-defaults --datadir="$data" --auth-root-authentication-method=normal --skip-test-db --user="$ME" \
       >"$DIR/log/mariadb-install.out" 2>&1 9>&- || die "mariadb-install-db failed"
   fi
-  mariadbd --no-defaults --datadir="$data" --socket="$DIR/mysql/mysql.sock" --pid-file="$DIR/run/mariadbd.pid" --skip-networking \
+  mariadbd --no-defaults --datadir="$data" --socket="$DIR/mysql/mysql.sock" --pid-file="$DIR/run/mariadbd.pid" --tmpdir="$DIR/mysql-tmp" --skip-networking \
     --user="$ME" --innodb-buffer-pool-size=128M --innodb-lock-wait-timeout=900 --innodb-flush-log-at-trx-commit=0 --skip-log-bin \
     </dev/null >"$DIR/log/mariadbd.out" 2>&1 &
   disown

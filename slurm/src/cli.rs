@@ -6,6 +6,8 @@ mod answer;
 mod cluster;
 mod command;
 mod listing;
+#[cfg(test)]
+mod recorded;
 mod time;
 
 use std::path::PathBuf;

@@ -21,6 +21,7 @@ pub struct JobView {
     pub nodes: Option<String>,
     /// How often Slurm has started it again under the same id. Accounting does not know.
     pub restart_count: Option<u32>,
+    /// A requeue moves it: of one job, and so of one `restart_count`, it never changes otherwise.
     pub submitted_at: Option<Timestamp>,
     /// Absent for a job that never ran.
     pub started_at: Option<Timestamp>,

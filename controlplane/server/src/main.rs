@@ -47,18 +47,6 @@ async fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::main]
-async fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let settings = resolve(args.serve)?;
-    let demands = Demands { partition: args.partition, account: args.account, qos: args.qos };
-    let checks = doctor::examine(&settings, scheduler(&settings)?, &demands).await;
-    match args.output {
-        DoctorFormat::Text => print!("{}", doctor::table(&checks)),
-        DoctorFormat::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
-    }
-    Ok(if doctor::any_failed(&checks) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
 fn scheduler(settings: &Settings) -> anyhow::Result<Arc<dyn Scheduler>> {
     Ok(match settings.scheduler {
         SchedulerKind::Cli => Arc::new(CliScheduler::new(CliSettings {
@@ -76,6 +64,18 @@ fn scheduler(settings: &Settings) -> anyhow::Result<Arc<dyn Scheduler>> {
             Arc::new(RestScheduler::new(rest).context("setting up slurmrestd")?)
         }
     })
+}
+
+#[tokio::main]
+async fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let settings = resolve(args.serve)?;
+    let demands = Demands { partition: args.partition, account: args.account, qos: args.qos };
+    let checks = doctor::examine(&settings, scheduler(&settings)?, &demands).await;
+    match args.output {
+        DoctorFormat::Text => print!("{}", doctor::table(&checks)),
+        DoctorFormat::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
+    }
+    Ok(if doctor::any_failed(&checks) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn log_to_stderr(format: LogFormat) {

@@ -1,6 +1,8 @@
 //! Never a lost job, never a doubled one: real Slurm, the real server and agents, and an sbatch that breaks in every way that sites
-//! know, while the controller is killed and restarted. `make test-chaos` runs it with 210 submissions, `make test` with few.
+//! know, while the controller is killed and restarted; and never more reads than the budget has. `make test-chaos` runs it with 210
+//! submissions and 5,000 jobs, `make test` with few.
 
+mod budget;
 mod duplicates;
 mod jobs;
 mod storm;

@@ -38,7 +38,11 @@ pub(super) async fn find(names: &[&str], settings: &CliSettings) -> Result<Vec<J
         }
         return Err(ReadError::Unreachable { program: "sacct", stderr: output.words() });
     }
-    output.stdout.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
+    parse(&output.stdout)
+}
+
+pub(super) fn parse(stdout: &str) -> Result<Vec<JobView>, ReadError> {
+    stdout.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
 }
 
 fn line(line: &str) -> Result<JobView, ReadError> {

@@ -246,7 +246,11 @@ fn options_of(shown: &str, id: &str, script: &JobScript) -> Vec<String> {
     lines
         .map(|line| {
             if line.starts_with("Comment=") {
-                assert_eq!(line.trim_end(), format!("Comment={}", script.comment).trim_end());
+                // The second key stands behind it.
+                assert_eq!(
+                    line,
+                    format!("Comment={}{}name={}", script.comment, if script.comment.is_empty() { "" } else { " " }, script.name)
+                );
                 return "Comment".to_owned();
             }
             if line.starts_with("MailUser=") {

@@ -29,8 +29,9 @@ async fn a_job_that_comes_back_keeps_its_id_and_counts_its_starts() {
 
 /// TERM reaches the agent, as it does by scancel; the witness of the first run does not speak for the second.
 async fn requeued_while_running(stage: &Stage) {
+    // Without a program of its own, which a second TERM to all processes would end.
     let farewell =
-        "trap 'touch farewell.${SLURM_RESTART_COUNT:-0}; exit 0' TERM; touch up.${SLURM_RESTART_COUNT:-0}; sleep 300 & wait";
+        "trap ': > farewell.${SLURM_RESTART_COUNT:-0}; exit 0' TERM; touch up.${SLURM_RESTART_COUNT:-0}; sleep 300 & wait";
     let mut script = job(&stage.cluster, "requeued", agent(farewell));
     script.options = JobOptions { requeue: true, ..JobOptions::default() };
     let id = stage.cluster.submit(&stage.slurm, &script).await.expect("accepted").id;
@@ -54,9 +55,12 @@ async fn requeued_after_its_end(stage: &Stage) {
     let id = stage.sbatch("back-from-the-end", &["--requeue"], "#!/bin/bash\nexit 4\n");
     let over = stage.ended("back-from-the-end").await;
     assert_eq!(over.exit, status(4, 0));
+    // Times are whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     stage.scontrol(&["requeue", &id]);
     let again = stage.until("back-from-the-end", "back", |view| view.restart_count == Some(1)).await;
-    assert_eq!((&again.id, again.exit, again.submitted_at.is_some()), (&id, None, true), "{again:?}");
+    assert_eq!((&again.id, again.exit), (&id, None), "{again:?}");
+    assert!(again.submitted_at > over.submitted_at, "a requeue is a submission: {again:?}");
     stage.slurm.cancel(&id).await.expect("cancelled");
 }
 
@@ -92,7 +96,11 @@ async fn held_while_running(stage: &Stage) {
 
 async fn prolog_failed(stage: &Stage) {
     let id = stage.sbatch("prolog-failed", &["-p", "broken", "--requeue"], "#!/bin/bash\n");
-    let held = stage.until("prolog-failed", "held", |view| view.reason.as_deref() == Some("launch failed requeued held")).await;
+    let held = stage
+        .until("prolog-failed", "held", |view| {
+            view.pending.is_some() && view.reason.as_deref() == Some("launch failed requeued held")
+        })
+        .await;
     assert!(matches!(held.pending, Some(PendingReason::Waiting(_))), "{held:?}");
     assert!(!held.state.ended() && held.restart_count.is_some_and(|count| count >= 1), "{held:?}");
     assert!(stage.scontrol(&["show", "node", "node2"]).contains("DRAIN"));

@@ -15,9 +15,9 @@ async fn a_job_out_of_time_is_told_before_and_ends_as_its_state_says() {
     // A deadline nearer than the time limit would be refused at once.
     stage.sbatch("deadline", &["-t", "1", "-w", "node2", "--deadline=now+65seconds"], "#!/bin/bash\n");
     let minute = JobOptions { time_minutes: Some(1), ..JobOptions::default() };
-    let mut polite = job(&stage.cluster, "polite", agent("trap 'touch told; exit 5' TERM; sleep 300 & wait"));
+    let mut polite = job(&stage.cluster, "polite", agent("trap ': > told; exit 5' TERM; sleep 300 & wait"));
     polite.options = minute.clone();
-    let mut deaf = job(&stage.cluster, "deaf", agent("trap 'touch told' TERM; while :; do sleep 1; done"));
+    let mut deaf = job(&stage.cluster, "deaf", agent("trap ': > told' TERM; while :; do sleep 1; done"));
     deaf.options = minute;
     for script in [&polite, &deaf] {
         stage.cluster.submit(&stage.slurm, script).await.expect("accepted");
@@ -40,7 +40,7 @@ async fn a_job_out_of_time_is_told_before_and_ends_as_its_state_says() {
     for script in [&polite, &deaf] {
         assert!(script.job_dir.join("told").exists(), "TERM did not reach the agent of {}", script.name);
     }
-    assert_eq!(Witness::read(&deaf.job_dir).expect("readable"), None, "killed by -9: no witness");
+    assert_eq!(em_slurm::Witness::read(&deaf.job_dir).expect("readable"), None, "killed by -9: no witness");
 
     let view = stage.ended("deadline").await;
     assert_eq!((&view.state, view.exit, view.started_at), (&JobState::Deadline, status(0, 1), None), "{view:?}");

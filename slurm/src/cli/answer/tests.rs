@@ -37,7 +37,8 @@ fn meaning<T>(answer: &Result<T, SubmitError>) -> &'static str {
 #[test]
 fn every_answer_of_sbatch_that_was_seen_or_is_documented_is_read_as_it_is_meant() {
     for (fixture, least) in [
-        (include_str!("../../../tests/fixtures/recorded-22.05.8-sbatch.txt"), 20),
+        (include_str!("../../../tests/fixtures/recorded-22.05.8-sbatch.txt"), 40),
+        (include_str!("../../../tests/fixtures/recorded-26.05.3-sbatch.txt"), 40),
         (include_str!("../../../tests/fixtures/written-26.05-sbatch.txt"), 10),
     ] {
         let cases = cases(fixture);
