@@ -26,6 +26,7 @@ send() {
 }
 
 if [ "${1:-}" = --send ]; then
+  exec >/dev/null
   send "${2:?the .conf file}" "${3:?a job id}"
   exit
 fi
@@ -38,7 +39,8 @@ case "${SLURM_JOB_NAME:-${JOBNAME:-}} ${SLURM_JOB_COMMENT:-}" in em-* | *' name=
 
 for conf in "${0%/*}"/em-hint*.conf; do
   [ -r "$conf" ] || continue
-  # In a session of its own: Slurm ends what is left of ours.
-  setsid -f "$0" --send "$conf" "$id" </dev/null >/dev/null 2>&1
+  # In a session of its own: Slurm ends what is left of ours. The shell waits until nobody holds the pipe any more, and the
+  # sender lets go of it once it is there: without that wait Slurm is sometimes faster.
+  : "$(setsid -f "$0" --send "$conf" "$id" </dev/null 2>/dev/null)"
 done
 exit 0

@@ -4,9 +4,9 @@
 
 rest_port() { echo $((PORT + 2 + NODES)); }
 
-# The user that slurmrestd runs as: it refuses root. Who starts the cluster as an ordinary user is SlurmUser, which it refuses as well
+# The user that slurmrestd runs as: it refuses root, and Slurm's accounting does not take nobody. Who starts the cluster as an ordinary user is SlurmUser, which it refuses as well
 # unless told otherwise (a Slurm built without assertions cannot be told: then start the cluster as root).
-rest_user() { if [ "$(id -u)" = 0 ]; then echo nobody; else id -un; fi; }
+rest_user() { if [ "$(id -u)" = 0 ]; then echo daemon; else id -un; fi; }
 
 # Lines for slurm.conf and slurmdbd.conf. The key exists before anyone reads them.
 rest_lines() {
@@ -35,7 +35,7 @@ ENVIRONMENT
 
 # slurmrestd_process NAME ENV… -- ARG…: in the foreground there, hence our pid file.
 slurmrestd_process() {
-  local name=$1 before=() as=()
+  local name=$1 before=() as=() plugins=()
   shift
   while [ "$1" != -- ]; do before+=("$1") && shift; done
   shift
@@ -44,15 +44,12 @@ slurmrestd_process() {
   else
     before+=(SLURMRESTD_SECURITY=disable_user_check)
   fi
+  # Slurm 22.05 loads all its plugins, and those of accounting are fatal where there is none. Newer ones do without.
+  if [ "$ACCT" = 0 ] && [[ $(slurmrestd -V) == *" 22.05"* ]]; then plugins=(-s openapi/v0.0.36,openapi/v0.0.37,openapi/v0.0.38); fi
   # `env` and `setpriv` become slurmrestd: one process id for all.
-  "${before[@]}" "${as[@]}" slurmrestd $(rest_plugins) "$@" </dev/null >>"$DIR/log/$name.log" 2>&1 9>&- &
+  "${before[@]}" "${as[@]}" slurmrestd "${plugins[@]}" "$@" </dev/null >>"$DIR/log/$name.log" 2>&1 9>&- &
   echo $! >"$DIR/run/$name.pid"
   disown
-}
-
-# Slurm 22.05 loads all its plugins, and those of accounting are fatal where there is none. Newer ones do without.
-rest_plugins() {
-  if [ "$ACCT" = 0 ] && [[ $(slurmrestd -V) == *" 22.05"* ]]; then echo -s openapi/v0.0.36,openapi/v0.0.37,openapi/v0.0.38; fi
 }
 
 # Any answer will do: without a token it is a refusal.

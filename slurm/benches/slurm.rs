@@ -53,11 +53,12 @@ async fn main() {
 }
 
 fn rest(cluster: &Cluster) -> RestScheduler {
-    let text = std::fs::read_to_string(cluster.dir().join("env.sh")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("export SLURMRESTD_URL=")).expect("REST=1 sets it");
+    let script = format!(". '{}' && echo \"$SLURMRESTD_URL\"", cluster.dir().join("env.sh").display());
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    let url = String::from_utf8(output.stdout).unwrap().trim().to_owned();
     let conf = format!("SLURM_CONF={}", cluster.conf().display());
     let token = ["env", &conf, "scontrol", "token", "lifespan=3600"].map(str::to_owned).to_vec();
-    let settings = RestSettings::new(RestEndpoint::Url(line.trim_matches(['"', '\'']).to_owned()), cluster.user());
+    let settings = RestSettings::new(RestEndpoint::Url(url), cluster.user());
     RestScheduler::new(RestSettings { token: Some(TokenSource::Command(token)), ..settings }).expect("settings")
 }
 

@@ -152,11 +152,18 @@ impl Scheduler for RestScheduler {
         if called.as_ref().is_ok_and(Answer::unknown_path) {
             self.forget(version);
         }
-        let submitted = answer::submitted(&job.name, called);
-        if matches!(submitted, Err(SubmitError::Ambiguous { .. })) {
-            self.http.suspect_token().await;
+        match answer::submitted(&job.name, called) {
+            Err(error @ SubmitError::Ambiguous { .. }) => {
+                self.http.suspect_token().await;
+                Err(error)
+            }
+            // With none of ours in the queue there is nothing to wait for: it is the job itself.
+            Err(SubmitError::Limited { stderr }) if answer::is_policy(&stderr) => match self.jobs().await {
+                Ok(jobs) if jobs.iter().all(|job| job.state.ended()) => Err(SubmitError::Rejected { stderr }),
+                _ => Err(SubmitError::Limited { stderr }),
+            },
+            submitted => submitted,
         }
-        submitted
     }
 
     async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError> {

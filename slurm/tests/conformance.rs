@@ -104,7 +104,8 @@ async fn every_version_of_the_api_carries_every_option() {
 
 #[tokio::test]
 async fn accounting_remembers_what_the_listing_forgot() {
-    let cluster = Cluster::up(&[("REST", "1"), ("ACCT", "1"), ("MINJOBAGE", "2")]);
+    let cluster = Cluster::up(&[("REST", "1"), ("ACCT", "1"), ("MINJOBAGE", "2"), ("ENFORCE", "associations,limits")]);
+    slurm::a_limit_on_submitted_jobs_passes(&cluster).await;
     join_all(TRANSPORTS.map(async |transport| {
         let subject = &Subject::of(&cluster, transport, Duration::from_secs(30));
         let mut script = subject.job("forgotten", "exit 3");

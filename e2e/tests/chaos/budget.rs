@@ -15,7 +15,7 @@ const READS_PER_MINUTE: f64 = 20.0;
 fn more_jobs_cost_no_more_reads() {
     let counts = std::env::var("EM_BUDGET_JOBS").unwrap_or_else(|_| "1,60".to_owned());
     let counts: Vec<usize> = counts.split(',').map(|count| count.parse().expect("a number")).collect();
-    let window = std::env::var("EM_BUDGET_SECONDS").map_or(24, |text| text.parse().expect("a number"));
+    let window = std::env::var("EM_BUDGET_SECONDS").map_or(15, |text| text.parse().expect("a number"));
     let reads: Vec<u64> = counts.iter().map(|jobs| reads_for(*jobs, window)).collect();
     println!("{counts:?} jobs: {reads:?} reads in {window} s");
     let (least, most) = (reads.iter().min().expect("some"), reads.iter().max().expect("some"));
@@ -43,7 +43,7 @@ fn reads_for(jobs: usize, window: u64) -> u64 {
         (queued == jobs).then_some(())
     });
     // The last submission's answer is recorded, and the burst of the budget is spent.
-    std::thread::sleep(Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(6));
     let before = (listings(&plane), job_info_requests(&cluster));
     std::thread::sleep(Duration::from_secs(window));
     let after = (listings(&plane), job_info_requests(&cluster));

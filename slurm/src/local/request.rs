@@ -216,7 +216,7 @@ mod tests {
             (JobOptions { gres: some("gpu:a100:1"), ..base() }, "gres: `a100` GPUs are asked for"),
             (JobOptions { gres: some("shard:1"), ..base() }, "gres: `shard:1` is no GPU"),
             (JobOptions { gres: some("gpu:1"), gpus: some("2"), ..base() }, "gpus: 2 GPUs, but another field says 1"),
-            (JobOptions { gpus: some("2x"), ..base() }, "gpus: `2x`"),
+            (JobOptions { gpus: some("2x"), ..base() }, "gpus: `2x` is not a number of GPUs"),
             (JobOptions { cpus_per_task: Some(9), ..base() }, "cpus_per_task: the job asks for 9 CPUs, this machine has 8 CPUs"),
             (JobOptions { memory: some("900G"), ..base() }, "memory: the job asks for 921600 MB, this machine has 16000 MB"),
             (JobOptions { memory: some("much"), ..base() }, "memory: `much`"),

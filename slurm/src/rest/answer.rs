@@ -56,7 +56,7 @@ impl Problems {
 
 /// Too much at the moment. `MaxJobCount` is reached (EAGAIN, or its own number), nodes or ports busy, too many powered up, rate limits.
 const LIMITS: [i64; 7] = [11, 2007, 2016, 2059, 2177, 1804, 1805];
-/// Job violates accounting/QOS policy: all limits of an account or QOS.
+/// Job violates accounting/QOS policy: any limit of an account or QOS. sbatch says which one, slurmrestd does not.
 const POLICY: i64 = 2050;
 /// No connection to the controller (`connect failure`), or to one in standby.
 const NOT_REACHED: [i64; 4] = [1800, 1001, 2027, 2131];
@@ -112,10 +112,15 @@ pub(super) fn submitted(name: &str, called: Result<Answer, CallError>) -> Result
     Err(match read.problems.number() {
         Some(number) if LIMITS.contains(&number) => SubmitError::Limited { stderr },
         Some(number) if NOT_REACHED.contains(&number) => SubmitError::Unreachable { stderr },
-        Some(POLICY) if stderr.contains("MaxSubmitJob") => SubmitError::Limited { stderr },
+        Some(POLICY) => SubmitError::Limited { stderr },
         Some(number) if REFUSALS.iter().any(|range| range.contains(&number)) => SubmitError::Rejected { stderr },
         _ => SubmitError::Ambiguous { detail: format!("HTTP {}: {stderr}", answer.status.as_u16()) },
     })
+}
+
+/// A limit of an account or QOS: on submitted jobs, which passes when others end, or on this one, which does not.
+pub(super) fn is_policy(stderr: &str) -> bool {
+    stderr.ends_with(&format!("[{POLICY}]"))
 }
 
 #[derive(Deserialize)]

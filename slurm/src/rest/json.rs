@@ -1,38 +1,63 @@
 //! Values as slurmrestd writes them, read without regard to the version: a number plain or as `{set, infinite, number}`, a word alone
 //! or in a list, `null` for an empty text. Unknown keys are ignored everywhere.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Absent: not set, or infinite.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Number(pub(super) Option<i64>);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum AnyNumber {
-    Whole(i64),
-    Fraction(f64),
-    Record {
-        #[serde(default)]
-        set: bool,
-        #[serde(default)]
-        infinite: bool,
-        #[serde(default)]
-        number: f64,
-    },
-    Text(String),
-    Nothing(()),
-}
-
+// By hand: serde's untagged enums copy each value first, and a listing has a million of them.
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match AnyNumber::deserialize(deserializer)? {
-            AnyNumber::Whole(number) => Some(number),
-            AnyNumber::Fraction(number) => Some(number as i64),
-            AnyNumber::Record { set, infinite, number } => (set && !infinite).then_some(number as i64),
-            AnyNumber::Text(text) => text.trim().parse().ok(),
-            AnyNumber::Nothing(()) => None,
-        }))
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+struct NumberVisitor;
+
+impl<'de> Visitor<'de> for NumberVisitor {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or {set, infinite, number}")
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Number, E> {
+        Ok(Number(Some(number)))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
+        Ok(Number(number.try_into().ok()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Number, E> {
+        Ok(Number(Some(number as i64)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Number, E> {
+        Ok(Number(text.trim().parse().ok()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Number, E> {
+        Ok(Number(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Number, A::Error> {
+        let (mut set, mut infinite, mut number) = (false, false, Number(None));
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                "set" => set = map.next_value()?,
+                "infinite" => infinite = map.next_value()?,
+                "number" => number = map.next_value()?,
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(if set && !infinite { number } else { Number(None) })
     }
 }
 

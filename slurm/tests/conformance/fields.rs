@@ -126,7 +126,7 @@ fn variants() -> [(&'static str, JobOptions); 4] {
 pub(crate) fn prepare(cluster: &Cluster) {
     cluster.slurm("scontrol", &["update", "NodeName=node1", "AvailableFeatures=fast", "ActiveFeatures=fast"]);
     let reservation = ["create", "reservation", "ReservationName=later", "StartTime=now+1day", "Duration=60", "Nodes=node1"];
-    let said = cluster.slurm("scontrol", &[&reservation[..], &["Users=-daemon"]].concat());
+    let said = cluster.slurm("scontrol", &[&reservation[..], &["Users=-bin"]].concat());
     assert!(said.contains("later"), "{said}");
 }
 

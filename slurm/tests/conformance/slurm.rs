@@ -1,11 +1,12 @@
 //! What every transport to a Slurm cluster does.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use em_slurm::{JobOptions, JobState, PendingReason, SubmitError, WITNESS_FILE};
 
 use crate::cluster::{Cluster, bin_dir, wait_for, witness};
-use crate::subject::Subject;
+use crate::subject::{Subject, Transport};
 
 pub(crate) async fn gpus_are_given(subject: &Subject) {
     let mut script = subject.job("gpus", "env > env");
@@ -108,4 +109,51 @@ pub(crate) async fn the_cluster_is_seen(subject: &Subject) {
     let [gpus] = &node.gres[..] else { panic!("{node:?}") };
     assert_eq!((gpus.kind.as_str(), gpus.model.as_deref(), gpus.count), ("gpu", None, 2));
     assert!(view.version.is_some_and(|version| version.starts_with('2')));
+}
+
+/// Not for root, who is exempt: of these only slurmrestd by its socket has another user.
+pub(crate) async fn a_limit_on_submitted_jobs_passes(cluster: &Cluster) {
+    let subject = Subject::of(cluster, Transport::Socket, Duration::from_secs(30));
+    if cluster.user() != "root" {
+        return;
+    }
+    cluster.slurm("sacctmgr", &["-i", "add", "user", &subject.user, "Account=research", "DefaultAccount=research"]);
+    let job = |what: &str| {
+        let mut job = subject.job(what, "true");
+        job.options.extra_args = vec!["--hold".to_owned()];
+        job
+    };
+    // slurmdbd tells slurmctld a moment later.
+    let end = Instant::now() + Duration::from_secs(30);
+    let first = loop {
+        match subject.submit(&job("limit-1")).await {
+            Ok(submitted) => break submitted.id,
+            refused => assert!(Instant::now() < end, "{refused:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    cluster.slurm("sacctmgr", &["-i", "modify", "user", &subject.user, "set", "MaxSubmitJobs=1"]);
+    let limited = loop {
+        match subject.submit(&job("limit-2")).await {
+            Ok(submitted) => subject.slurm.cancel(&submitted.id).await.expect("cancelled"),
+            limited => break limited,
+        }
+        assert!(Instant::now() < end, "no limit");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    assert!(matches!(limited, Err(SubmitError::Limited { .. })), "{limited:?}");
+    subject.slurm.cancel(&first).await.expect("cancelled");
+    subject.view(&job("limit-1").name, |view| view.state.ended()).await;
+    cluster.slurm("sacctmgr", &["-i", "modify", "user", &subject.user, "set", "MaxSubmitJobs=0"]);
+    // With nothing in the queue there is nothing to wait for.
+    let refused = loop {
+        match subject.submit(&job("limit-3")).await {
+            Ok(submitted) => subject.slurm.cancel(&submitted.id).await.expect("cancelled"),
+            Err(SubmitError::Rejected { stderr }) => break stderr,
+            Err(error) => assert!(Instant::now() < end, "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    assert!(refused.contains("violates accounting/QOS policy"), "{refused}");
+    cluster.slurm("sacctmgr", &["-i", "modify", "user", &subject.user, "set", "MaxSubmitJobs=-1"]);
 }

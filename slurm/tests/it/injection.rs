@@ -248,7 +248,7 @@ fn options_of(shown: &str, id: &str, script: &JobScript) -> Vec<String> {
             if line.starts_with("Comment=") {
                 // The second key stands behind it.
                 assert_eq!(
-                    line,
+                    line.trim_end(),
                     format!("Comment={}{}name={}", script.comment, if script.comment.is_empty() { "" } else { " " }, script.name)
                 );
                 return "Comment".to_owned();

@@ -40,7 +40,7 @@ async fn a_job_out_of_time_is_told_before_and_ends_as_its_state_says() {
     for script in [&polite, &deaf] {
         assert!(script.job_dir.join("told").exists(), "TERM did not reach the agent of {}", script.name);
     }
-    assert_eq!(Witness::read(&deaf.job_dir).expect("readable"), None, "killed by -9: no witness");
+    assert_eq!(em_slurm::Witness::read(&deaf.job_dir).expect("readable"), None, "killed by -9: no witness");
 
     let view = stage.ended("deadline").await;
     assert_eq!((&view.state, view.exit, view.started_at), (&JobState::Deadline, status(0, 1), None), "{view:?}");

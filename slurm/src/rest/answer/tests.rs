@@ -43,7 +43,6 @@ fn refusals_limits_and_a_controller_that_is_away_are_told_apart_by_number() {
             r#"{"errors":[{"error_number":-1,"error":"Unspecified error"},{"error_code":9001,"error":"Failure during parsing"}]}"#,
         ),
         (500, r#"{"errors":[{"error_number":9202,"error":"Unable to convert Data type"}]}"#),
-        (500, r#"{"errors":[{"error_code":2050,"error":"Job violates accounting/QOS policy"}]}"#),
     ] {
         assert!(matches!(submit(status, body), Err(SubmitError::Rejected { .. })), "{body}");
     }
@@ -51,6 +50,9 @@ fn refusals_limits_and_a_controller_that_is_away_are_told_apart_by_number() {
         let body = format!(r#"{{"errors":[{{"error_code":{number},"error":"full"}}]}}"#);
         assert!(matches!(submit(500, &body), Err(SubmitError::Limited { .. })), "{body}");
     }
+    let policy =
+        submit(500, r#"{"errors":[{"error_code":2050,"error":"Job violates accounting/QOS policy"}]}"#).expect_err("refused");
+    assert!(matches!(&policy, SubmitError::Limited { stderr } if is_policy(stderr)), "{policy:?}");
     let away = r#"{"errors":[{"error_code":1800,"error":"Unable to contact slurm controller (connect failure)"}]}"#;
     assert!(matches!(submit(500, away), Err(SubmitError::Unreachable { .. })));
     assert!(matches!(submit(404, "Unable find requested URL."), Err(SubmitError::Unreachable { .. })));

@@ -119,10 +119,11 @@ impl Fields {
         let version = self.version;
         let unreadable = |what: &str| unsupported(option, version, &format!("`{}` is no {what}", value.unwrap_or_default()));
         if form == Form::Flag {
-            return match value {
-                None => Ok(self.add(key, json!(true))),
-                Some(_) => Err(unsupported(option, version, "only without a value")),
-            };
+            if value.is_some() {
+                return Err(unsupported(option, version, "only without a value"));
+            }
+            self.add(key, json!(true));
+            return Ok(());
         }
         let value = value.ok_or_else(|| unsupported(option, version, "it needs a value"))?;
         match form {
