@@ -6,4 +6,4 @@ cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- -D warnings
 cargo clippy --locked -p em-slurm --tests --features long-tests -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh deploy/slurm/*.sh .ci/run; fi
+if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh slurm/src/local/*.sh deploy/slurm/*.sh .ci/run; fi

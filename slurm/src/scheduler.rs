@@ -11,7 +11,7 @@ use crate::{ClusterView, JobScript, JobView};
 /// Submits, reads and cancels jobs of the account that we run as.
 #[async_trait]
 pub trait Scheduler: Send + Sync {
-    /// The transport's name: `cli`, `local`.
+    /// The transport's name: `cli`, `rest`, `local`.
     fn kind(&self) -> &'static str;
 
     /// Submits the script, which the caller has written to `job_dir/job.sh`. Not idempotent: after [`SubmitError::Ambiguous`]

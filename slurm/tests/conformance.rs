@@ -1,4 +1,5 @@
-//! What every transport must do, on a real cluster: `cli`, `rest` by Unix socket and `rest` with a token, side by side on one cluster.
+//! What every transport must do, on a real cluster: `cli`, `rest` by Unix socket and `rest` with a token, side by side on one cluster;
+//! and `local`, as far as it means anything without Slurm.
 //! `EM_TEST_SLURM_PREFIX=DIR` takes another Slurm than the installed one.
 
 #[path = "it/cluster.rs"]
@@ -20,7 +21,7 @@ mod token;
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
-use em_slurm::{JobState, RestVersion};
+use em_slurm::{JobState, LocalScheduler, LocalSettings, RestVersion};
 use futures_util::future::join_all;
 use subject::{Subject, TRANSPORTS, Transport};
 
@@ -63,6 +64,22 @@ async fn every_transport_keeps_the_promises_of_a_scheduler() {
     );
     controller::away_is_an_error_and_never_an_empty_listing(&cluster).await;
     controller::silent_makes_a_submission_ambiguous(&cluster).await;
+}
+
+/// No cluster is needed.
+#[tokio::test]
+async fn the_queue_of_one_machine_keeps_what_is_promised_without_slurm() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let jobs_at_once = 8.try_into().expect("eight");
+    let settings = LocalSettings { jobs_at_once, ..LocalSettings::new(dir.path().join("state")) };
+    let local = LocalScheduler::new(settings).expect("the queue opens");
+    let user = std::process::Command::new("id").arg("-un").output().expect("id runs").stdout;
+    let user = String::from_utf8_lossy(&user).trim().to_owned();
+    let subject = &Subject::new("local", Box::new(local), user, dir.path().join("jobs"));
+    // One after the other: they ask for more CPUs than a small machine has.
+    common::a_job_runs_and_is_over_with_its_exit_code(subject).await;
+    common::names_are_matched_as_they_are(subject).await;
+    common::cancel_tells_the_agent_and_a_job_that_is_gone_counts_as_cancelled(subject).await;
 }
 
 #[tokio::test]

@@ -156,17 +156,9 @@ impl Queue {
             // Killed just now; the next pass sees whether they are gone.
             return Ok(());
         }
-        let witness = self.witness(record, start.at);
+        let witness = witness(record, start.at);
         let outcome = end.map_or_else(|| unseen(same_boot, record.cancel_asked(), witness, now), |end| seen(&end, witness));
         record.close(outcome)
-    }
-
-    /// The script's own word, if it is of this job: an earlier one in the same directory is older than the start.
-    fn witness(&self, record: &Record, started_at: Timestamp) -> Option<Witness> {
-        let path = record.job.job_dir.join(crate::WITNESS_FILE);
-        let written: Timestamp = std::fs::metadata(path).and_then(|meta| meta.modified()).ok()?.try_into().ok()?;
-        // File times have the resolution of the kernel's tick.
-        (written.as_second() >= started_at.as_second()).then(|| Witness::read(&record.job.job_dir).ok().flatten()).flatten()
     }
 
     /// Why each job waits; `None` for those that run.
@@ -271,6 +263,12 @@ impl Queue {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
     }
+}
+
+/// The script's own word, if it is of this job: an earlier one in the same directory is older than the start.
+fn witness(record: &Record, started_at: Timestamp) -> Option<Witness> {
+    let witness = Witness::read(&record.job.job_dir).ok().flatten()?;
+    witness.ended_at.filter(|at| at.as_second() >= started_at.as_second()).map(|_| witness)
 }
 
 #[derive(Debug)]

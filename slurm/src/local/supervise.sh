@@ -93,10 +93,14 @@ if ! { cd -- "$job_dir" && : >>"slurm_$id.out" && : >>"slurm_$id.err"; }; then
   exit
 fi
 
+# As the kernel reads a script's first line: the interpreter, and the rest as one argument. (Not left to the kernel, since the file
+# system may forbid to execute from it.)
+read -r line <"$record/job.sh"
+read -r interpreter argument <<<"${line#\#!}"
 look
 begin=$now
 set -m
-bash -l -- "$record/job.sh" >>"slurm_$id.out" 2>>"slurm_$id.err" 9<&- {tick}<&- &
+"$interpreter" ${argument:+"$argument"} "$record/job.sh" >>"slurm_$id.out" 2>>"slurm_$id.err" 9<&- {tick}<&- &
 job=$!
 set +m
 cd / || exit 1

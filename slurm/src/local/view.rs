@@ -67,6 +67,7 @@ pub(super) fn seen(end: &End, witness: Option<Witness>) -> Outcome {
 /// How a job ended that nobody saw end: its supervisor was killed, or the machine went down.
 pub(super) fn unseen(same_boot: bool, cancelled: bool, witness: Option<Witness>, now: Timestamp) -> Outcome {
     let exit = witness.map(|witness| (witness.code, 0));
+    let at = witness.and_then(|witness| witness.ended_at).unwrap_or(now);
     let (state, reason) = match exit {
         _ if cancelled => ("CANCELLED", None),
         Some((0, _)) => ("COMPLETED", None),
@@ -74,5 +75,5 @@ pub(super) fn unseen(same_boot: bool, cancelled: bool, witness: Option<Witness>,
         Some(_) => ("FAILED", Some("NonZeroExitCode")),
         None => ("FAILED", Some("the job's supervisor was killed; how the script ended is not known")),
     };
-    Outcome { state: state.to_owned(), exit, reason: reason.map(str::to_owned), at: now }
+    Outcome { state: state.to_owned(), exit, reason: reason.map(str::to_owned), at }
 }

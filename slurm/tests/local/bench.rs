@@ -54,7 +54,7 @@ impl Bench {
     pub(crate) fn job(&self, name: &str, code: &str) -> JobScript {
         let script = job_in(self.job_dir(name), name, code);
         std::fs::create_dir_all(&script.job_dir).expect("the job directory");
-        std::fs::write(script.job_dir.join(SCRIPT_FILE), script.render()).expect("the script");
+        std::fs::write(script.job_dir.join(SCRIPT_FILE), text(&script)).expect("the script");
         script
     }
 
@@ -95,6 +95,14 @@ impl Drop for Bench {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+/// Not as a login shell: these jobs are killed at any moment, which must not matter to the login files of whoever runs the tests
+/// (pyenv's leave a lock behind, and wait a minute for it).
+pub(crate) fn text(script: &JobScript) -> String {
+    let text = script.render();
+    assert!(text.starts_with("#!/bin/bash -l\n"), "{text}");
+    text.replacen("#!/bin/bash -l", "#!/bin/bash", 1)
 }
 
 pub(crate) fn job_in(job_dir: PathBuf, name: &str, code: &str) -> JobScript {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use em_slurm::{JobOptions, JobState, LocalScheduler, LocalSettings, SCRIPT_FILE, Scheduler};
 use rustix::process::Signal;
 
-use crate::bench::{Bench, ended, job_in, signal, view, wait_for};
+use crate::bench::{Bench, ended, job_in, signal, text, view, wait_for};
 
 /// In the environment of a copy of this program: be a server that submits jobs in this folder until it is killed.
 const SERVER_OF: &str = "EM_TEST_SERVER_OF";
@@ -23,7 +23,7 @@ async fn server() {
         let name = format!("em-{}-{number}", std::process::id());
         let job = job_in(dir.join("jobs").join(&name), &name, "echo run >> runs");
         std::fs::create_dir_all(&job.job_dir).expect("the job directory");
-        std::fs::write(job.job_dir.join(SCRIPT_FILE), job.render()).expect("the script");
+        std::fs::write(job.job_dir.join(SCRIPT_FILE), text(&job)).expect("the script");
         std::fs::write(job.job_dir.join("intended"), "").expect("the intent");
         let id = local.submit(&job).await.expect("accepted").id;
         std::fs::write(job.job_dir.join("accepted"), id).expect("the answer");

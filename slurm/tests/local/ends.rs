@@ -163,6 +163,23 @@ async fn what_cannot_run_here_is_refused_and_leaves_no_job() {
 }
 
 #[tokio::test]
+async fn the_first_line_of_the_script_says_what_runs_it() {
+    let bench = Bench::new();
+    let local = bench.open();
+    for (name, line, said) in [("em-login", "#!/bin/bash -l", "login\n"), ("em-plain", "#! /usr/bin/env bash", "plain\n")] {
+        let job = bench.job(name, "true");
+        let code = "shopt -q login_shell && echo login > said || echo plain > said";
+        std::fs::write(job.job_dir.join(SCRIPT_FILE), format!("{line}\n{code}\n")).expect("written");
+        local.submit(&job).await.expect("accepted");
+        assert_eq!((ended(&local, name).await.state, bench.read(name, "said").as_str()), (JobState::Completed, said));
+    }
+    let job = bench.job("em-nothing", "true");
+    std::fs::write(job.job_dir.join(SCRIPT_FILE), "#!/no/such/program\n").expect("written");
+    local.submit(&job).await.expect("accepted");
+    assert_eq!(ended(&local, "em-nothing").await.exit, exit(127, 0));
+}
+
+#[tokio::test]
 async fn a_script_that_changes_after_its_submission_runs_as_it_was() {
     let bench = Bench::new();
     let local = bench.open();

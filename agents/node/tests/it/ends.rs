@@ -86,15 +86,26 @@ fn an_agent_that_is_killed_takes_its_children_along() {
 
 #[test]
 fn no_trial_is_begun_that_cannot_end_before_the_job_does() {
-    let server = ControlPlane::start();
-    let job = Job::new(server.port).service("ort", &[2]);
+    // squeue says when a job of slurmd's ends.
+    begins_no_trial(|job| with_squeue(job, "+60 seconds").env("SLURMD_NODENAME", "node1"));
+    // A job of the server's own queue has its end in the environment; a job of this number in Slurm is another.
+    let end = em_api::Timestamp::now().as_second() + 60;
+    begins_no_trial(|job| with_squeue(job, "+1 day").env("SLURM_JOB_END_TIME", end.to_string()));
+}
+
+/// With a stand-in for Slurm's squeue that says this of every job's end.
+fn with_squeue(job: Job, end: &str) -> Job {
     let tools = job.path().join("bin");
     fs::create_dir(&tools).unwrap();
-    // Stands in for Slurm's squeue: this job ends in a minute.
-    fs::write(tools.join("squeue"), "#!/bin/sh\nexec date -d '+60 seconds' +%Y-%m-%dT%H:%M:%S\n").unwrap();
+    fs::write(tools.join("squeue"), format!("#!/bin/sh\nexec date -d '{end}' +%Y-%m-%dT%H:%M:%S\n")).unwrap();
     fs::set_permissions(tools.join("squeue"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
-    let job = job.env("PATH", path).env("SLURM_JOB_ID", "4711").env("SLURMD_NODENAME", "node1");
+    job.env("PATH", path).env("SLURM_JOB_ID", "4711")
+}
+
+fn begins_no_trial(ending: impl FnOnce(Job) -> Job) {
+    let server = ControlPlane::start();
+    let job = ending(Job::new(server.port).service("ort", &[2]));
     let mut agent = job.start();
     gone_within(&mut agent, 20);
     let state = server.state();

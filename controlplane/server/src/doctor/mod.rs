@@ -11,7 +11,7 @@ use std::sync::Arc;
 use em_slurm::Scheduler;
 use serde::Serialize;
 
-use crate::config::Settings;
+use crate::config::{SchedulerKind, Settings};
 
 /// What a site may demand of every job, the doctor's own included.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,10 @@ pub async fn examine(settings: &Settings, scheduler: Arc<dyn Scheduler>, demands
     let mut checks =
         vec![places::state_dir(&settings.state_dir), places::job_dir(&settings.job_dir), places::agent(&settings.agent).await];
     let job_dir_works = checks[1].outcome != Outcome::Failed;
+    if settings.scheduler == SchedulerKind::Local {
+        checks.push(scheduler::machine(scheduler.as_ref(), settings.local_jobs).await);
+        return checks;
+    }
     let (found, view) = scheduler::cluster(scheduler.as_ref()).await;
     checks.push(found);
     let Some(view) = view else { return checks };

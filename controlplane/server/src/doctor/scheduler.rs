@@ -1,5 +1,7 @@
 //! The scheduler, and how its limits go with our settings.
 
+use std::num::NonZeroUsize;
+
 use em_slurm::{ClusterView, Limits, ReadError, Scheduler};
 
 use super::Check;
@@ -30,6 +32,29 @@ pub(super) async fn cluster(scheduler: &dyn Scheduler) -> (Check, Option<Cluster
     };
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
     (Check::failed(name, format!("{error}{cause}"), cure), None)
+}
+
+/// Of `--scheduler local`, which has no controller, no accounting and no plugins to look at.
+pub(super) async fn machine(scheduler: &dyn Scheduler, jobs_at_once: NonZeroUsize) -> Check {
+    let name = "this machine";
+    let node = match scheduler.cluster().await {
+        Ok(view) => view.nodes.into_iter().next().unwrap_or_default(),
+        Err(error) => return Check::failed(name, error.to_string(), "see that the state directory is writable"),
+    };
+    let gpus: Vec<String> = node
+        .gres
+        .iter()
+        .map(|gres| format!("{} GPUs{}", gres.count, gres.model.as_deref().map(|model| format!(" ({model})")).unwrap_or_default()))
+        .collect();
+    let gpus = if gpus.is_empty() { "no GPUs".to_owned() } else { gpus.join(", ") };
+    let detail = format!(
+        "{} runs jobs without Slurm, {jobs_at_once} at a time: {} CPUs, {} MB, {gpus}",
+        node.name, node.cpus, node.memory_mb
+    );
+    if node.gres.is_empty() {
+        return Check::warning(name, detail, "if it has GPUs that jobs may use, say how many with --local-gpus");
+    }
+    Check::ok(name, detail)
 }
 
 pub(super) async fn limits(settings: &Settings, scheduler: &dyn Scheduler, limits: &Limits) -> Vec<Check> {
