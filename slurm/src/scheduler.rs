@@ -77,13 +77,16 @@ pub enum SubmitError {
     },
 }
 
+/// What sbatch says while it retries at `MaxJobCount`: 22.05, and 26.05 (from its source).
+const SBATCH_RETRIES: [&str; 2] = ["Slurm temporarily unable to accept job", "Slurm job queue full"];
+
 impl SubmitError {
     /// Whether a limit on submitted jobs stands behind it, so that other submissions would fare alike now. An ambiguous one too:
     /// while `MaxJobCount` is reached sbatch retries until it is killed by our deadline.
     pub fn at_limit(&self) -> bool {
         match self {
             Self::Limited { .. } => true,
-            Self::Ambiguous { detail } => detail.contains("temporarily unable to accept job"),
+            Self::Ambiguous { detail } => SBATCH_RETRIES.iter().any(|words| detail.contains(words)),
             _ => false,
         }
     }

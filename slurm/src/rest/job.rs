@@ -8,12 +8,13 @@ mod units;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::settings::RestSettings;
 use super::version::Version;
 use crate::JobScript;
 use crate::environment::inherited;
+use crate::second_key::stamp;
 
 /// What this version cannot be asked for, in words for the user.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +28,33 @@ pub(super) fn body(job: &JobScript, settings: &RestSettings, ourselves: bool, ve
         false => described::fields(job, environment, version)?,
     };
     Ok(json!({ "script": job.render(), "job": fields }))
+}
+
+/// What all versions are told in the same words.
+fn alike(job: &JobScript) -> Map<String, Value> {
+    let options = &job.options;
+    let texts = [
+        ("name", Some(job.name.clone())),
+        ("comment", Some(stamp(&job.comment, &job.name))),
+        ("current_working_directory", Some(job.job_dir.to_string_lossy().into_owned())),
+        ("standard_output", Some("slurm_%j.out".to_owned())),
+        ("standard_error", Some("slurm_%j.err".to_owned())),
+        ("partition", options.partition.clone()),
+        ("account", options.account.clone()),
+        ("qos", options.qos.clone()),
+        ("reservation", options.reservation.clone()),
+        ("constraints", options.constraint.clone()),
+        ("licenses", options.licenses.clone()),
+        ("dependency", options.dependency.clone()),
+        ("mail_user", options.mail_user.clone()),
+        ("container", options.oci_bundle()),
+        ("nodes", options.nodes.map(|nodes| nodes.to_string())),
+    ];
+    let mut fields: Map<String, Value> =
+        texts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))).collect();
+    let numbers = [("cpus_per_task", options.cpus_per_task.map(i64::from)), ("nice", options.nice)];
+    fields.extend(numbers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))));
+    fields
 }
 
 /// The environment that sbatch would give the job. Names and homes of another account than ours are not passed on.

@@ -49,7 +49,7 @@ pub(super) async fn apply_all(
             }
         }
     }
-    for result in submit::submit_all(reconciler, pace, jobs).await {
+    for result in submit::submit_all(reconciler, pace, jobs, stop).await {
         applied.push(judged(reconciler, result.map(|()| Applied::Done), || "a submission".to_owned()));
     }
     applied

@@ -1,6 +1,7 @@
 //! Why an attempt ended and what follows: the table of DESIGN section 4.
 
 use em_api::status::EventType;
+use em_slurm::ExitStatus;
 use jiff::SignedDuration;
 
 use super::attempt::WHO;
@@ -31,11 +32,11 @@ pub(super) fn judge(view: &View, shard: &Shard, attempt: &Attempt, submitted: &S
     if shard::only_failed_trials_left(view, shard) {
         return end(EndKind::Retry, "TrialsFailed", format!("trials failed in job {job}; retryTrials is set"));
     }
-    let code = over.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+    let how = over.exit_code.map_or_else(|| "its exit code is unknown".to_owned(), |code| status(code).in_words());
     match over.outcome {
         JobOutcome::Completed | JobOutcome::TimeLimit => time_is_over(job, progress, &left),
         JobOutcome::Failed if near_limit(view, &submitted.job, over) => time_is_over(job, progress, &left),
-        JobOutcome::Failed => end(EndKind::Retry, "JobFailed", format!("job {job} failed with exit code {code}; {left}")),
+        JobOutcome::Failed => end(EndKind::Retry, "JobFailed", format!("job {job} failed: {how}; {left}")),
         JobOutcome::OutOfMemory => {
             end(EndKind::Retry, "OutOfMemory", format!("job {job} ran out of memory (spec.slurm.memory); {left}"))
         }
@@ -45,6 +46,11 @@ pub(super) fn judge(view: &View, shard: &Shard, attempt: &Attempt, submitted: &S
         // An admin or the owner by hand: submitting again would work against them.
         JobOutcome::Cancelled => end(EndKind::Closed, "JobCancelled", format!("job {job} was cancelled outside of em; {left}")),
     }
+}
+
+/// From a shell's way of saying it (`listing::exit_code`).
+fn status(code: i32) -> ExitStatus {
+    if code > 128 { ExitStatus { code: 0, signal: code - 128 } } else { ExitStatus { code, signal: 0 } }
 }
 
 fn time_is_over(job: &str, progress: bool, left: &str) -> End {

@@ -9,6 +9,7 @@ use em_api::AttemptId;
 use em_api::status::EventType;
 use em_slurm::{JobScript, SubmitError, Submitted};
 use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::attempt::WHO;
@@ -25,13 +26,18 @@ use crate::store::{self, access, now};
 const AT_ONCE: usize = 8;
 
 /// Submits all of a look's jobs, a few at a time. What goes wrong for one goes wrong for the next: after the first failure no
-/// further one is begun in this look, so that listings and cancellations get their turn.
-pub(super) async fn submit_all(reconciler: &Reconciler, pace: &mut Pace, jobs: Vec<(&View, &Attempt)>) -> Vec<store::Result<()>> {
+/// further one is begun in this look, so that listings and cancellations get their turn; nor is one when `stop` is wanted.
+pub(super) async fn submit_all(
+    reconciler: &Reconciler,
+    pace: &mut Pace,
+    jobs: Vec<(&View, &Attempt)>,
+    stop: &CancellationToken,
+) -> Vec<store::Result<()>> {
     let pace = Mutex::new(pace);
     let trouble = AtomicBool::new(false);
     let mut submissions = Vec::with_capacity(jobs.len());
     for (view, attempt) in jobs {
-        submissions.push(submit(reconciler, &pace, &trouble, view, attempt));
+        submissions.push(submit(reconciler, &pace, &trouble, stop, view, attempt));
     }
     futures_util::stream::iter(submissions).buffer_unordered(AT_ONCE).collect().await
 }
@@ -41,10 +47,11 @@ async fn submit(
     reconciler: &Reconciler,
     pace: &Mutex<&mut Pace>,
     trouble: &AtomicBool,
+    stop: &CancellationToken,
     view: &View,
     attempt: &Attempt,
 ) -> store::Result<()> {
-    if trouble.load(Ordering::Relaxed) {
+    if trouble.load(Ordering::Relaxed) || stop.is_cancelled() {
         return Ok(());
     }
     held(pace).take_submission(Instant::now());

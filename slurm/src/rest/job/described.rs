@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::extra::{EXTRAS, Form, split};
-use super::{Unsupported, Version, units, unsupported};
+use super::{Unsupported, Version, alike, units, unsupported};
 use crate::JobScript;
-use crate::second_key::stamp;
 
 pub(super) fn fields(
     job: &JobScript,
@@ -16,12 +15,7 @@ pub(super) fn fields(
     version: Version,
 ) -> Result<Map<String, Value>, Unsupported> {
     let options = &job.options;
-    let mut fields = Fields { map: Map::new(), version };
-    fields.add("name", json!(job.name));
-    fields.add("comment", json!(stamp(&job.comment, &job.name)));
-    fields.add("current_working_directory", json!(job.job_dir.to_string_lossy()));
-    fields.add("standard_output", json!("slurm_%j.out"));
-    fields.add("standard_error", json!("slurm_%j.err"));
+    let mut fields = Fields { map: alike(job), version };
     fields.add("open_mode", json!(["APPEND"]));
     fields.add("kill_warning_signal", json!("TERM"));
     fields.add("kill_warning_delay", json!({ "set": true, "infinite": false, "number": 90 }));
@@ -29,27 +23,11 @@ pub(super) fn fields(
     fields.add("environment", environment.iter().map(|(name, value)| json!(format!("{name}={value}"))).collect());
     fields.add("requeue", json!(options.requeue));
 
-    let oci_bundle = options.oci_bundle();
-    let texts = [
-        ("partition", &options.partition),
-        ("account", &options.account),
-        ("qos", &options.qos),
-        ("reservation", &options.reservation),
-        ("constraints", &options.constraint),
-        ("required_nodes", &options.nodelist),
-        ("excluded_nodes", &options.exclude),
-        ("licenses", &options.licenses),
-        ("dependency", &options.dependency),
-        ("mail_user", &options.mail_user),
-        ("container", &oci_bundle),
-    ];
+    let texts = [("required_nodes", &options.nodelist), ("excluded_nodes", &options.exclude)];
     for (key, value) in texts {
         if let Some(value) = value {
             fields.add(key, json!(value));
         }
-    }
-    if let Some(nodes) = options.nodes {
-        fields.add("nodes", json!(nodes.to_string()));
     }
     if let Some(gres) = &options.gres {
         fields.tres("tres_per_node", units::gres(gres, version.tres()));
@@ -60,9 +38,6 @@ pub(super) fn fields(
     if let Some(gpus) = &options.gpus {
         fields.tres("tres_per_job", units::gpus(gpus, version.tres()));
     }
-    if let Some(cpus) = options.cpus_per_task {
-        fields.add("cpus_per_task", json!(cpus));
-    }
     if let Some(memory) = &options.memory {
         fields.form("mem", "memory_per_node", Form::Megabytes, Some(memory))?;
     }
@@ -71,9 +46,6 @@ pub(super) fn fields(
     }
     if let Some(begin) = &options.begin {
         fields.form("begin", "begin_time", Form::Time, Some(begin))?;
-    }
-    if let Some(nice) = options.nice {
-        fields.add("nice", json!(nice));
     }
     if let Some(types) = &options.mail_type {
         let flags = units::mail_types(types).ok_or_else(|| unsupported("mail-type", version, "it does not know this event"))?;

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::extra::{EXTRAS, Extra, split};
-use super::{Unsupported, Version, unsupported};
+use super::{Unsupported, Version, alike, unsupported};
 use crate::JobScript;
-use crate::second_key::stamp;
 
 pub(super) fn fields(
     job: &JobScript,
@@ -16,60 +15,36 @@ pub(super) fn fields(
     version: Version,
 ) -> Result<Map<String, Value>, Unsupported> {
     let options = &job.options;
-    let mut fields = Map::new();
+    let mut fields = alike(job);
+    if fields.contains_key("container") && version.number() < 38 {
+        return Err(unsupported("container", version, "it came with v0.0.38"));
+    }
     let mut add = |key: &str, value: Value| {
         fields.insert(key.to_owned(), value);
     };
-    add("name", json!(job.name));
-    add("comment", json!(stamp(&job.comment, &job.name)));
-    add("current_working_directory", json!(job.job_dir.to_string_lossy()));
-    add("standard_output", json!("slurm_%j.out"));
-    add("standard_error", json!("slurm_%j.err"));
     add("open_mode", json!("append"));
     // Not `signal`: `B:` is read only by a program called sbatch (`get_signal_opts`, 22.05), and without it the shell gets none. So TERM
     // comes with the time limit, `KillWait` before KILL.
     add("environment", json!(environment));
     add(if options.requeue { "requeue" } else { "no_requeue" }, json!(true));
 
-    let oci_bundle = options.oci_bundle();
     let texts = [
-        ("partition", &options.partition),
-        ("account", &options.account),
-        ("qos", &options.qos),
-        ("reservation", &options.reservation),
         ("gres", &options.gres),
         ("gpus", &options.gpus),
         ("gpus_per_node", &options.gpus_per_node),
         ("memory_per_node", &options.memory),
-        ("constraints", &options.constraint),
         ("nodelist", &options.nodelist),
         ("exclude_nodes", &options.exclude),
-        ("licenses", &options.licenses),
-        ("dependency", &options.dependency),
         ("begin_time", &options.begin),
         ("mail_type", &options.mail_type),
-        ("mail_user", &options.mail_user),
-        ("container", &oci_bundle),
     ];
     for (key, value) in texts {
         if let Some(value) = value {
-            if key == "container" && version.number() < 38 {
-                return Err(unsupported("container", version, "it came with v0.0.38"));
-            }
             add(key, json!(value));
         }
     }
-    let numbers = [("cpus_per_task", options.cpus_per_task), ("time_limit", options.time_minutes)];
-    for (key, value) in numbers {
-        if let Some(value) = value {
-            add(key, json!(value));
-        }
-    }
-    if let Some(nodes) = options.nodes {
-        add("nodes", json!(nodes.to_string()));
-    }
-    if let Some(nice) = options.nice {
-        add("nice", json!(nice));
+    if let Some(minutes) = options.time_minutes {
+        add("time_limit", json!(minutes));
     }
     if options.exclusive {
         add("exclusive", json!("exclusive"));

@@ -148,3 +148,15 @@ fn every_trial_measured_is_success() {
     assert_eq!(shown.phase, Phase::Succeeded);
     assert!(shown.settled && shown.finished_at == Some(at(1000)));
 }
+
+#[test]
+fn a_failed_job_says_in_words_how_it_ended() {
+    for (code, words) in [(3, "exit code 3"), (128 + 9, "killed by signal 9 (KILL)"), (128 + 53, "could not open")] {
+        let mut world = world().with_attempt(over(JobOutcome::Failed));
+        let AttemptState::Submitted(Submitted { over: Some(over), .. }) = &mut world.last().state else {
+            unreachable!("made so above")
+        };
+        over.exit_code = Some(code);
+        assert!(world.end().message.contains(words), "{}", world.end().message);
+    }
+}
