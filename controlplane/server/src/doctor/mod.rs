@@ -69,8 +69,7 @@ pub async fn examine(settings: &Settings, scheduler: Arc<dyn Scheduler>, demands
     checks.push(found);
     let Some(view) = view else { return checks };
     checks.extend(scheduler::limits(settings, scheduler.as_ref(), &view.limits).await);
-    // Without Slurm nobody renames jobs.
-    if job_dir_works && scheduler.kind() != "local" {
+    if job_dir_works {
         checks.extend(submission::names_and_clock(&settings.job_dir, scheduler.as_ref(), demands).await);
     }
     checks

@@ -10,14 +10,15 @@ use em_slurm::JobScript;
 
 use super::script::script_in;
 use super::{Assignment, JobSettings, plan};
-use crate::admit::expand::expand;
+use crate::admit::expand::{Shard, expand};
 
 /// `dir`: as the compute nodes see it. Errors: what is wrong with it.
 pub fn standalone(settings: &JobSettings, experiment: Experiment, dir: &Path) -> Result<(Experiment, Plan, JobScript), String> {
     em_slurm::validate_job_dir(dir)?;
     let (name, uid, spec) = (&experiment.metadata.name, experiment.metadata.uid, &experiment.spec);
-    // One, as long as admission refuses the finer ones.
-    let shard = expand(spec).swap_remove(0);
+    let Ok([shard]) = <[Shard; 1]>::try_from(expand(spec)) else {
+        return Err("a folder is one job: leave spec.slurm.shard out, or set it to experiment".to_owned());
+    };
     let attempt = AttemptId::generate();
     let assignment = Assignment { experiment: name, uid, spec, shard: shard.id, attempt, number: 1, unfinished: &shard.blocks };
     let plan = Plan { server: None, ..plan(settings, &assignment) };

@@ -20,6 +20,15 @@ async fn standalone(server: &Server, name: &str) -> Created {
     server.client(&server.admin).standalone(Body::Json(experiment(name)), "/shared/my run").await.unwrap()
 }
 
+#[tokio::test]
+async fn a_folder_holds_one_job_so_finer_shards_are_refused_by_name() {
+    let server = Server::start().await;
+    let mut body = experiment("demo");
+    body["spec"]["slurm"]["shard"] = json!("backend");
+    let refused = server.client(&server.admin).standalone(Body::Json(body), "/shared/my run").await.unwrap_err();
+    assert!(refused.to_string().contains("spec.slurm.shard"), "{refused}");
+}
+
 /// The run's agent, as far as it makes measurements.
 fn job(server: &Server, plan: &Plan) -> Job {
     let rows = plan.services.iter().flat_map(|service| {
