@@ -152,7 +152,7 @@ pub(crate) fn bin_dir() -> Option<PathBuf> {
 }
 
 /// Jobs find srun by it too, which must be of the controller's version.
-fn path() -> String {
+pub(crate) fn path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
     bin_dir().map_or_else(String::new, |dir| format!("{}:", dir.display())) + &own + ":/usr/sbin:/sbin"
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use em_slurm::{ExitStatus, JobScript, JobState, Scheduler};
 
-use crate::cluster::{Cluster, agent, job, wait_for, witness};
+use crate::cluster::{Cluster, agent, job, path, wait_for, witness};
 
 const WRAPPER: &str = r#"#!/bin/bash
 kept=()
@@ -25,7 +25,7 @@ fn in_pyxis(cluster: &Cluster, name: &str, code: &str) -> JobScript {
     std::fs::write(tools.join("srun"), WRAPPER).expect("written");
     std::fs::set_permissions(tools.join("srun"), std::fs::Permissions::from_mode(0o755)).expect("executable");
     let mut script = job(cluster, name, agent(code));
-    script.env = [("PATH".to_owned(), format!("{}:{}", tools.display(), std::env::var("PATH").expect("a PATH")))].into();
+    script.env = [("PATH".to_owned(), format!("{}:{}", tools.display(), path()))].into();
     script.options.container = Some("docker://registry.example#team/em:1".to_owned());
     script.options.container_mounts = vec!["/shared/store".into()];
     script.options.cpus_per_task = Some(2);

@@ -225,7 +225,7 @@ fn logs(folder: &Path) -> String {
 /// What `scontrol show job` says of one job, without what is of each job by its nature; the strings of the script, as they must
 /// stand there, are replaced by their fields' names.
 fn options_of(shown: &str, id: &str, script: &JobScript) -> Vec<String> {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 11] = [
         "JobId=",
         "UserId=",
         "Priority=",
@@ -233,6 +233,8 @@ fn options_of(shown: &str, id: &str, script: &JobScript) -> Vec<String> {
         "SubmitTime=",
         "AccrueTime=",
         "StartTime=",
+        // Newer versions: the whole command, name and comment in it.
+        "SubmitLine=",
         "SuspendTime=",
         "NodeList=",
         "PreemptEligibleTime=",
