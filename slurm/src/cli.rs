@@ -89,7 +89,8 @@ impl Scheduler for CliScheduler {
     }
 
     async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError> {
-        Ok(accounting::find(names, &self.settings).await?.into_iter().map(second_key::restore).collect())
+        let found = accounting::find(names, &self.settings).await?.into_iter().map(second_key::restore);
+        Ok(found.filter(|job| !job.failed_without_a_node()).collect())
     }
 
     async fn cancel(&self, id: &str) -> Result<(), CancelError> {

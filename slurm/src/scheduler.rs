@@ -23,7 +23,8 @@ pub trait Scheduler: Send + Sync {
     async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError>;
 
     /// What accounting knows of jobs with these names, in one read, however many there are. Empty as well where the site has no
-    /// accounting; accounting that is configured and silent is an error, since "not found" must stay a true word.
+    /// accounting; accounting that is configured and silent is an error, since "not found" must stay a true word. Records of refused
+    /// submissions are left out.
     async fn accounted(&self, names: &[&str]) -> Result<Vec<JobView>, ReadError>;
 
     /// Looks one name up, in the listing and then in accounting. Empty: a controller that could be reached knows no such job.

@@ -42,6 +42,11 @@ impl JobView {
     pub fn refused_at_submission(&self) -> bool {
         self.state == JobState::Failed && self.nodes.is_none() && self.reason.as_deref() == Some("BadConstraints")
     }
+
+    /// The same record in accounting, which keeps no reason for it: FAILED, and never on a node.
+    pub(crate) fn failed_without_a_node(&self) -> bool {
+        self.state == JobState::Failed && self.nodes.is_none() && self.started_at.is_none()
+    }
 }
 
 /// A job as the controller reports it, by whatever way, before it is judged.

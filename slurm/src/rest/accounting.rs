@@ -32,7 +32,8 @@ pub(super) fn found(called: Result<Answer, CallError>, version: Version, user: &
     let jobs: Jobs = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
     // The user is that of the association, so there may be none.
     let ours = |job: &Job| job.user.is_empty() || job.user == user;
-    Ok(jobs.jobs.into_iter().filter(ours).map(|job| restore(job.view(version))).collect())
+    let jobs = jobs.jobs.into_iter().filter(ours).map(|job| restore(job.view(version)));
+    Ok(jobs.filter(|job| !job.failed_without_a_node()).collect())
 }
 
 /// The cluster has no slurmdbd.
