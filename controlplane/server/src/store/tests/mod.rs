@@ -12,6 +12,7 @@ macro_rules! suites {
 
         mod claims;
         mod creation;
+        mod groups;
         mod measurements;
         mod records;
         mod stale;
