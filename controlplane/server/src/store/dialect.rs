@@ -28,10 +28,10 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let dialect = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => Dialect::Sqlite,
-            Some("postgres" | "postgresql") => Dialect::Postgres,
-            _ => return Err(Error::Address(url.to_owned())),
+        let dialect = match url.split(':').next().unwrap_or_default() {
+            "sqlite" => Dialect::Sqlite,
+            "postgres" | "postgresql" => Dialect::Postgres,
+            other => return Err(Error::Address(other.to_owned())),
         };
         Ok(Self { url: url.into(), dialect })
     }
