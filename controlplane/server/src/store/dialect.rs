@@ -11,7 +11,8 @@ use super::{Error, Result};
 
 /// Readers beside the one writer.
 const READERS: u32 = 8;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shorter than our clients wait for an answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
@@ -43,6 +44,11 @@ impl Address {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
         }
+    }
+
+    /// Whether connections can break.
+    pub(super) fn is_served(&self) -> bool {
+        self.dialect == Dialect::Postgres
     }
 
     /// Connections for reading.
