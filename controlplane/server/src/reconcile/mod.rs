@@ -83,6 +83,9 @@ impl Default for Timing {
 
 /// Between two looks, whatever wakes us.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// After a look that changed something the next one rests as long as it took to look, up to this: with thousands of open experiments
+/// the API must get its turn.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// After a look that failed as a whole (the database, say).
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(2);
 /// Looks one after another that each changed something; more means that two rules work against each other.
@@ -140,7 +143,7 @@ impl Reconciler {
     }
 
     async fn look(&self, pace: &mut Pace, stop: &CancellationToken) -> Look {
-        let timer = self.metrics.reconcile_seconds.start_timer();
+        let (timer, begin) = (self.metrics.reconcile_seconds.start_timer(), Instant::now());
         let world = match observe::observe(self, pace).await {
             Ok(world) => world,
             Err(error) => {
@@ -150,6 +153,7 @@ impl Reconciler {
             }
         };
         let decisions = plan(&world);
+        let rest = begin.elapsed().min(LONGEST_REST);
         self.count(&world, &decisions.actions).await;
         let (mut again, mut failed) = (false, false);
         for applied in apply::apply_all(self, pace, &world, &decisions.actions, stop).await {
@@ -160,6 +164,7 @@ impl Reconciler {
         }
         timer.observe_duration();
         if again && !failed {
+            let _ = tokio::time::timeout(rest, stop.cancelled()).await;
             return Look::Again;
         }
         if failed {
