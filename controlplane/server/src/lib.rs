@@ -3,6 +3,7 @@
 //! [`reconcile`] meet only in the database, and in two values in memory: [`cluster`] (the last look at it) and [`hints`].
 
 pub mod admit;
+mod clock;
 pub mod cluster;
 pub mod config;
 pub mod doctor;
@@ -11,6 +12,8 @@ pub mod http;
 pub mod import;
 pub mod job;
 pub mod metrics;
+mod mutants;
+mod probe;
 pub mod reconcile;
 pub mod report;
 pub mod results;

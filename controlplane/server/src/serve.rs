@@ -197,6 +197,7 @@ fn timing(settings: &Settings) -> Timing {
         reads_per_minute: settings.slurm_reads_per_minute,
         submit_per_second: settings.submit_rate,
         submit_burst: f64::from(settings.submit_burst),
+        submit_at_once: Timing::default().submit_at_once,
         limit_pause: settings.limit_pause,
     }
 }

@@ -16,7 +16,7 @@ const EVENTS: i64 = 1_000;
 
 pub(super) async fn trials(app: Data<App>, name: Path<String>) -> Answer {
     let stored = app.store.stored(&name).await?;
-    Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(stored.uid, stored.phase).await? }))
+    Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(&stored).await? }))
 }
 
 pub(super) async fn jobs(app: Data<App>, name: Path<String>) -> Answer {

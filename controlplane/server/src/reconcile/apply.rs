@@ -1,7 +1,5 @@
 //! Does one action and records it. A failure leaves the row as it was: the next look decides again.
 
-use std::time::Instant;
-
 use em_api::status::EventType;
 use em_slurm::CancelError;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +9,7 @@ use super::attempt::WHO;
 use super::pace::Pace;
 use super::world::{Action, View, World};
 use super::{Reconciler, spool, submit};
+use crate::clock;
 use crate::store::attempts::{AttemptState, JobOutcome};
 use crate::store::events::NewEvent;
 use crate::store::{self};
@@ -83,7 +82,7 @@ async fn one(reconciler: &Reconciler, pace: &mut Pace, world: &World, action: &A
             }
         }
         Action::CancelJob { uid, attempt, revision, job_id, state, event } => {
-            pace.hot(Instant::now());
+            pace.hot(clock::instant());
             if !cancel(reconciler, job_id).await {
                 return Ok(Applied::Failed);
             }
@@ -98,7 +97,7 @@ async fn one(reconciler: &Reconciler, pace: &mut Pace, world: &World, action: &A
                 store.add_event(*uid, &event).await?;
                 reconciler.metrics.duplicate_suppressed.inc();
             }
-            pace.hot(Instant::now());
+            pace.hot(clock::instant());
             if !cancel(reconciler, job_id).await {
                 return Ok(Applied::Failed);
             }
@@ -111,7 +110,7 @@ async fn one(reconciler: &Reconciler, pace: &mut Pace, world: &World, action: &A
             if !cancel(reconciler, job_id).await {
                 return Ok(Applied::Failed);
             }
-            pace.hot(Instant::now());
+            pace.hot(clock::instant());
             warn!(job.id = job_id, job.name = name, "cancelled job {job_id}, which no open attempt owns");
         }
         Action::ReadSpool { uid, attempt, revision, state } => {

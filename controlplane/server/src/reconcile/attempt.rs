@@ -7,6 +7,7 @@ use em_slurm::{JobView, PendingReason};
 use super::listing::{self, Listing, Mine};
 use super::world::{Action, Decisions, View, World};
 use super::{ends, shard};
+use crate::mutants::{Mutant, made};
 use crate::store::attempts::{Attempt, AttemptState, Cancel, CancelWhy, End, EndKind, JobOutcome, Over, Submitted};
 use crate::store::events::NewEvent;
 
@@ -77,6 +78,10 @@ fn submitting(
     let Some(mine) = mine else { return };
     if let Some(job) = mine.kept {
         decisions.push(adopt(attempt, job));
+        return;
+    }
+    if made(Mutant::ResubmitWithoutLookup) {
+        decisions.push(moved(attempt, AttemptState::Intended { not_before: world.now }, None));
         return;
     }
     // After a crash the `sbatch` of the process before may still be at work.
@@ -167,6 +172,10 @@ fn missing(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted,
         let over = Some(Over { at, outcome, exit_code, spool_read: false });
         AttemptState::Submitted(Submitted { over, ..submitted.clone() })
     };
+    if made(Mutant::AbsentIsFinished) {
+        decisions.push(moved(attempt, over(None, JobOutcome::Completed, None), None));
+        return;
+    }
     if let Some(witness) = witness {
         let outcome = if witness.code == 0 { JobOutcome::Completed } else { JobOutcome::Failed };
         decisions.push(moved(attempt, over(witness.ended_at, outcome, Some(witness.code)), None));

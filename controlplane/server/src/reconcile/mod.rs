@@ -16,6 +16,8 @@ mod observe;
 mod pace;
 mod plan;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod slurm;
 mod spool;
 mod standing;
@@ -25,12 +27,13 @@ mod tests;
 pub mod world;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use em_slurm::Scheduler;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::clock;
 use crate::hints::Hints;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
@@ -62,6 +65,8 @@ pub struct Timing {
     /// Zero: no limit.
     pub submit_per_second: f64,
     pub submit_burst: f64,
+    /// Submissions at work at the same time: on two cores more than eight do not make it faster.
+    pub submit_at_once: usize,
     /// First pause when Slurm takes no more jobs of this account; doubles up to two minutes.
     pub limit_pause: Duration,
 }
@@ -74,6 +79,7 @@ impl Default for Timing {
             reads_per_minute: 20,
             submit_per_second: 2.0,
             submit_burst: 20.0,
+            submit_at_once: 8,
             limit_pause: Duration::from_secs(15),
         }
     }
@@ -106,7 +112,7 @@ impl Reconciler {
     /// Runs until `stop`. The action at hand is finished; jobs stay.
     pub async fn run(self, stop: CancellationToken) {
         let mut pace = Pace::new(self.timing);
-        pace.hot(Instant::now());
+        pace.hot(clock::instant());
         let mut rounds = 0;
         while !stop.is_cancelled() {
             let wait = match self.look(&mut pace, &stop).await {
@@ -125,7 +131,7 @@ impl Reconciler {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(wait.max(SHORTEST_PAUSE)) => {}
-                () = self.hints.given() => pace.hint(Instant::now()),
+                () = self.hints.given() => pace.hint(clock::instant()),
                 () = self.store.woken() => {
                     // Records, claims and farewells wake us: what they announce shows in Slurm soon.
                     tokio::time::sleep(SHORTEST_PAUSE).await;
@@ -161,7 +167,7 @@ impl Reconciler {
         if failed {
             return Look::Wait(PAUSE_AFTER_ERROR);
         }
-        let clock = Instant::now();
+        let clock = clock::instant();
         let listing =
             pace.listing_due(clock, world.experiments.is_empty(), observe::lookup_pending(&world)).saturating_duration_since(clock);
         let due = decisions.look_again_at.map_or(listing, |at| {

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use em_api::AttemptId;
 use em_api::inputs::{EntryKind, manifest_path, required};
@@ -12,6 +11,7 @@ use tracing::warn;
 
 use super::world::{Knobs, Slurm, Sources, View, World};
 use super::{Reconciler, pace::Pace};
+use crate::clock;
 use crate::store::attempts::{Attempt, AttemptState};
 use crate::store::world::Open;
 use crate::store::{self, now};
@@ -21,7 +21,7 @@ const LOOKUPS: usize = 500;
 
 pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::Result<World> {
     let open = reconciler.store.open_experiments().await?;
-    let clock = Instant::now();
+    let clock = clock::instant();
     if open.iter().any(changes_soon) {
         pace.hot(clock);
     }
@@ -83,7 +83,7 @@ async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> 
         Ok(jobs) => {
             pace.unreachable = None;
             if jobs.iter().any(|job| job.state == JobState::Completing) {
-                pace.still_completing(Instant::now());
+                pace.still_completing(clock::instant());
             }
             Some(jobs)
         }
@@ -123,7 +123,7 @@ async fn ask_other_sources(
             sources.insert(attempt.id, entry);
         }
     }
-    if !wanted.is_empty() && pace.take_read(Instant::now()) {
+    if !wanted.is_empty() && pace.take_read(clock::instant()) {
         for (attempt, found) in look_up(reconciler, &wanted).await {
             sources.entry(attempt).or_default().found = Some(found);
         }

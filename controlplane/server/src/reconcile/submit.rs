@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use em_api::AttemptId;
 use em_api::status::EventType;
@@ -17,13 +16,11 @@ use super::pace::Pace;
 use super::shard::Place;
 use super::world::{View, after};
 use super::{Reconciler, shard};
+use crate::clock;
 use crate::job::{self, Assignment};
 use crate::store::attempts::{self, Attempt, AttemptState, End, EndKind, SlurmJob};
 use crate::store::events::NewEvent;
 use crate::store::{self, access, now};
-
-/// Commands at work at the same time: on two cores more do not make it faster.
-const AT_ONCE: usize = 8;
 
 /// Submits all of a look's jobs, a few at a time. What goes wrong for one goes wrong for the next: after the first failure no
 /// further one is begun in this look, so that listings and cancellations get their turn; nor is one when `stop` is wanted.
@@ -39,7 +36,7 @@ pub(super) async fn submit_all(
     for (view, attempt) in jobs {
         submissions.push(submit(reconciler, &pace, &trouble, stop, view, attempt));
     }
-    futures_util::stream::iter(submissions).buffer_unordered(AT_ONCE).collect().await
+    futures_util::stream::iter(submissions).buffer_unordered(reconciler.timing.submit_at_once).collect().await
 }
 
 /// Submits an attempt's job and records what came of it.
@@ -54,7 +51,7 @@ async fn submit(
     if trouble.load(Ordering::Relaxed) || stop.is_cancelled() {
         return Ok(());
     }
-    held(pace).take_submission(Instant::now());
+    held(pace).take_submission(clock::instant());
     let token = access::new_secret("ema");
     reconciler.store.begin_submitting(attempt.id, attempt.revision, &access::hash(&token), now()).await?;
     let revision = attempt.revision + 1;
@@ -67,7 +64,7 @@ async fn submit(
         Ok(script) => {
             let answer = reconciler.slurm.submit(&script).await;
             trouble.fetch_or(answer.is_err(), Ordering::Relaxed);
-            held(pace).hot(Instant::now());
+            held(pace).hot(clock::instant());
             after_sbatch(reconciler, &mut held(pace), attempt, answer)
         }
     };
@@ -99,7 +96,7 @@ fn after_sbatch(
         Err(SubmitError::Limited { stderr }) => {
             let words = stderr.trim().to_owned();
             let message = format!("Slurm takes no more jobs for now; it is tried again by itself: {words}");
-            let news = pace.limited(Instant::now(), words);
+            let news = pace.limited(clock::instant(), words);
             (AttemptState::Intended { not_before: now() }, news.then(|| warning("SubmitLimit", message)))
         }
         Err(SubmitError::Rejected { stderr }) => {
@@ -120,7 +117,7 @@ fn after_sbatch(
             warn!(attempt.id = %attempt.id, error = error.to_string(), "the outcome of sbatch is looked up by the job's name");
             reconciler.metrics.submit_ambiguous.inc();
             if error.at_limit() {
-                pace.limited(Instant::now(), error.to_string());
+                pace.limited(clock::instant(), error.to_string());
             }
             // The time to settle begins now: a controller that hung may only now take the job in.
             (

@@ -11,12 +11,6 @@ use sqlx::any::AnyRow;
 
 use super::{Error, Result};
 
-/// The time now, to the microsecond: what is stored reads back equal.
-pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
-}
-
 /// RFC 3339 in UTC with six digits always: texts sort as times do.
 pub(super) fn time(at: Timestamp) -> String {
     format!("{at:.6}")

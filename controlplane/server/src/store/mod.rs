@@ -29,7 +29,8 @@ use sqlx::AnyPool;
 use sqlx::{Any, Transaction};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, watch as signal};
 
-pub use codec::now;
+pub use crate::clock::now;
+use crate::probe::{self, Place};
 use dialect::Dialect;
 
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +130,7 @@ impl Store {
     }
 
     async fn write(&self) -> Result<Write> {
+        probe::point(Place::Free).await;
         let guard = self.writer.clone().lock_owned().await;
         let tx = match self.dialect.begin() {
             Some(statement) => self.pool.begin_with(statement).await?,
@@ -138,6 +140,7 @@ impl Store {
     }
 
     async fn commit(&self, write: Write) -> Result<()> {
+        probe::point(Place::Locked).await;
         let timer = self.commit_seconds.start_timer();
         write.tx.commit().await?;
         timer.observe_duration();
@@ -151,6 +154,8 @@ impl Store {
         if write.wake {
             self.wake();
         }
+        drop(write._guard);
+        probe::point(Place::Free).await;
         Ok(())
     }
 }

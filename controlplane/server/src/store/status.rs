@@ -15,7 +15,7 @@ impl Store {
     pub(super) async fn complete(&self, stored: Stored) -> Result<Experiment> {
         let uid = stored.uid;
         let (rows, handed, attempts) = (self.matrix(uid).await?, self.handed(uid).await?, self.attempts(uid).await?);
-        let states = states(&rows, &handed, &attempts, stored.phase);
+        let states = states(&rows, &handed, &attempts, stored.phase, stored.spec.retry_trials);
         let status = Status {
             phase: stored.phase,
             observed_generation: stored.observed_generation,
