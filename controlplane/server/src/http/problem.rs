@@ -117,7 +117,7 @@ impl From<store::Error> for Refusal {
                 "already_ended",
                 format!("experiment {name} has ended ({phase}); post it again under another name to run it again"),
             ),
-            store::Error::Database(sqlx::Error::PoolTimedOut) => {
+            store::Error::Busy | store::Error::Database(sqlx::Error::PoolTimedOut) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the database is busy; try again in a moment")
             }
             other => {
