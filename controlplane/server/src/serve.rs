@@ -22,6 +22,7 @@ use crate::reconcile::world::Knobs;
 use crate::reconcile::{self, Reconciler, Timing};
 use crate::store::access::{Principal, Role, new_secret};
 use crate::store::{Store, now};
+use crate::supervise::supervise;
 
 /// A server that answers. Dropping it without [`Running::stop`] is like a crash: the next start goes on.
 pub struct Running {
@@ -69,10 +70,17 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     }
     servers.push(spawned(http::server(app, main).context("starting the listener")?));
     let (knobs, timing) = (knobs(settings), timing(settings));
-    let looks = reconcile::keep_cluster(keeper, scheduler.clone(), metrics.clone(), stop.clone());
-    let looks = tokio::spawn(looks);
-    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics).with_hints(hints);
-    let reconciler = tokio::spawn(reconciler.run(stop.clone()));
+    let looks = {
+        let (keeper, scheduler, metrics, stop) = (Arc::new(keeper), scheduler.clone(), metrics.clone(), stop.clone());
+        move || reconcile::keep_cluster(keeper.clone(), scheduler.clone(), metrics.clone(), stop.clone())
+    };
+    let looks = supervise("cluster", metrics.clone(), stop.clone(), looks);
+    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics.clone()).with_hints(hints);
+    let (reconciler, until) = (Arc::new(reconciler), stop.clone());
+    let reconciler = supervise("reconciler", metrics, stop.clone(), move || {
+        let (reconciler, until) = (reconciler.clone(), until.clone());
+        async move { reconciler.run(until).await }
+    });
     announce(&state, &url)?;
     info!(url, server8 = store.server8(), "the control plane answers at {url}");
     Ok(Running { url, state, store, stop, servers, reconciler, looks })
@@ -104,7 +112,7 @@ impl Running {
         self.store.close().await;
     }
 
-    /// Resolves when the reconciler has ended by itself, which it never should.
+    /// Resolves when the reconciler has ended for good, which it never should: a run of it that panics is started again.
     pub async fn broken(&mut self) {
         let ended = (&mut self.reconciler).await;
         tracing::error!(
@@ -198,5 +206,6 @@ fn timing(settings: &Settings) -> Timing {
         submit_per_second: settings.submit_rate,
         submit_burst: f64::from(settings.submit_burst),
         limit_pause: settings.limit_pause,
+        disk_deadline: settings.job_dir_timeout,
     }
 }

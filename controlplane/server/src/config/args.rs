@@ -176,6 +176,10 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_LIMIT_PAUSE", value_name = "DURATION")]
     pub limit_pause: Option<HumanDuration>,
 
+    /// Reading and writing a job directory is given up after this long, and tried again later [default: 10s]
+    #[arg(long, env = "EM_JOB_DIR_TIMEOUT", value_name = "DURATION")]
+    pub job_dir_timeout: Option<HumanDuration>,
+
     /// A job that no source knows and whose agent is silent is given up after this long [default: 2m]
     #[arg(long, env = "EM_MISSING_GRACE", value_name = "DURATION")]
     pub missing_grace: Option<HumanDuration>,

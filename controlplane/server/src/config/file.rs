@@ -40,6 +40,7 @@ pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
         submit_rate: strong.submit_rate.or(weak.submit_rate),
         submit_burst: strong.submit_burst.or(weak.submit_burst),
         limit_pause: strong.limit_pause.or(weak.limit_pause),
+        job_dir_timeout: strong.job_dir_timeout.or(weak.job_dir_timeout),
         missing_grace: strong.missing_grace.or(weak.missing_grace),
         retry_backoff: strong.retry_backoff.or(weak.retry_backoff),
         collect_grace: strong.collect_grace.or(weak.collect_grace),

@@ -36,6 +36,23 @@ pub(super) fn change(world: &World, view: &View, throttled: bool, decisions: &mu
     Some((standing, events))
 }
 
+/// Of an experiment about which nothing can be decided: as it is stored, and that it is stalled. `None`: that is shown already.
+pub(super) fn stalled(world: &World, view: &View) -> Option<Standing> {
+    let stored = &view.open.stored;
+    let mut conditions = stored.conditions.clone();
+    conditions::stalled(&mut conditions, world, view, &mut Decisions::default());
+    let standing = Standing {
+        phase: stored.phase,
+        message: stored.message.clone(),
+        conditions,
+        observed_generation: stored.observed_generation,
+        started_at: stored.started_at,
+        finished_at: stored.finished_at,
+        settled: false,
+    };
+    (!same(&standing, stored)).then_some(standing)
+}
+
 fn same(standing: &Standing, stored: &crate::store::experiments::Stored) -> bool {
     let same_conditions = |a: &[Condition], b: &[Condition]| a == b;
     standing.phase == stored.phase
@@ -150,7 +167,7 @@ fn attempt_phase(attempt: &Attempt) -> (Phase, String) {
 
 fn waiting(world: &World, nexts: &[Next]) -> String {
     let next = nexts.iter().find_map(|next| match next {
-        Next::Start { number, not_before } if *not_before > world.now && *number > 1 => Some((number, not_before)),
+        Next::Start { number, not_before } if !world.due(*not_before) && *number > 1 => Some((number, not_before)),
         _ => None,
     });
     match next {

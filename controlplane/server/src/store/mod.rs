@@ -17,11 +17,13 @@ pub mod status;
 pub mod telemetry;
 pub mod transitions;
 pub mod trials;
+mod unavailable;
 pub mod watch;
 pub mod world;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use em_api::ExperimentUid;
 use rand::Rng;
@@ -31,6 +33,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, watch as signal};
 
 pub use codec::now;
 use dialect::Dialect;
+pub use unavailable::Unavailable;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,6 +50,8 @@ pub enum Error {
     AlreadyEnded { name: String, phase: &'static str },
     #[error("using the database")]
     Database(#[from] sqlx::Error),
+    #[error("the database did not answer in time")]
+    Late,
     #[error("applying the database's migrations")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// A stored text that this version cannot read.
@@ -73,6 +78,9 @@ pub struct Store {
     server8: Arc<str>,
     commit_seconds: prometheus::Histogram,
 }
+
+/// So long a write waits for those before it: beyond, its caller had better repeat it.
+const WRITER_PATIENCE: Duration = Duration::from_secs(20);
 
 struct Signals {
     /// The newest committed resource version, for watchers.
@@ -129,7 +137,7 @@ impl Store {
     }
 
     async fn write(&self) -> Result<Write> {
-        let guard = self.writer.clone().lock_owned().await;
+        let guard = tokio::time::timeout(WRITER_PATIENCE, self.writer.clone().lock_owned()).await.map_err(|_| Error::Late)?;
         let tx = match self.dialect.begin() {
             Some(statement) => self.pool.begin_with(statement).await?,
             None => self.pool.begin().await?,

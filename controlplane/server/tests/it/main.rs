@@ -10,6 +10,8 @@ mod fake_slurm;
 mod faults;
 mod http;
 mod lifecycle;
+mod outages;
+mod poison;
 mod real_slurm;
 mod reconcile;
 mod scraped;

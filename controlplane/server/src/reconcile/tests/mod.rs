@@ -1,6 +1,8 @@
 //! The decisions, with worlds written down as literals. Builders here, one file a group of rules.
 
 mod cancel;
+mod clock;
+mod containment;
 mod continuity;
 mod ends;
 mod property;
@@ -47,15 +49,14 @@ fn spec() -> Spec {
     crate::admit::admit(&body).expect("the spec of the tests is valid").spec
 }
 
-fn world() -> World {
-    let spec = spec();
-    let stored = Stored {
+pub(super) fn stored() -> Stored {
+    Stored {
         uid: ExperimentUid::generate(),
         name: "test".to_owned(),
         owner: "me".to_owned(),
         labels: Default::default(),
         annotations: Default::default(),
-        spec: spec.clone(),
+        spec: spec(),
         generation: 1,
         observed_generation: 1,
         revision: 7,
@@ -69,9 +70,18 @@ fn world() -> World {
         started_at: None,
         finished_at: None,
         deleted_at: None,
+    }
+}
+
+fn world() -> World {
+    let open = Open { stored: stored(), shards: expand(&spec()), attempts: Vec::new(), handed: Vec::new() };
+    let view = View {
+        open,
+        missing_inputs: Some(Vec::new()),
+        cure: "em-agent setup".to_owned(),
+        sources: HashMap::new(),
+        troubles: Vec::new(),
     };
-    let open = Open { stored, shards: expand(&spec), attempts: Vec::new(), handed: Vec::new() };
-    let view = View { open, missing_inputs: Some(Vec::new()), cure: "em-agent setup".to_owned(), sources: HashMap::new() };
     World {
         now: at(1000),
         knobs: Knobs {
