@@ -32,7 +32,8 @@ pub struct Running {
     stop: CancellationToken,
     servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
     reconciler: JoinHandle<()>,
-    looks: JoinHandle<()>,
+    /// What may be left where it stands.
+    background: Vec<JoinHandle<()>>,
 }
 
 /// Starts a server; returns when it answers.
@@ -76,14 +77,20 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     };
     let looks = supervise("cluster", metrics.clone(), stop.clone(), looks);
     let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics.clone()).with_hints(hints);
-    let (reconciler, until) = (Arc::new(reconciler), stop.clone());
+    let reconciler = Arc::new(reconciler);
+    let (cleaner, until) = (reconciler.clone(), stop.clone());
+    let cleaner = supervise("cleanup", metrics.clone(), stop.clone(), move || {
+        let (cleaner, until) = (cleaner.clone(), until.clone());
+        async move { cleaner.clean(until).await }
+    });
+    let until = stop.clone();
     let reconciler = supervise("reconciler", metrics, stop.clone(), move || {
         let (reconciler, until) = (reconciler.clone(), until.clone());
         async move { reconciler.run(until).await }
     });
     announce(&state, &url)?;
     info!(url, server8 = store.server8(), "the control plane answers at {url}");
-    Ok(Running { url, state, store, stop, servers, reconciler, looks })
+    Ok(Running { url, state, store, stop, servers, reconciler, background: vec![looks, cleaner] })
 }
 
 impl Running {
@@ -107,8 +114,10 @@ impl Running {
         if let Err(error) = self.reconciler.await {
             tracing::error!(%error, "the reconciler ended badly");
         }
-        // It ends by the token too; what it may be asking Slurm is of no more use.
-        self.looks.abort();
+        // They end by the token too; what they are at is done again at the next start, or is of no more use.
+        for task in self.background {
+            task.abort();
+        }
         self.store.close().await;
     }
 
@@ -207,5 +216,6 @@ fn timing(settings: &Settings) -> Timing {
         submit_burst: f64::from(settings.submit_burst),
         limit_pause: settings.limit_pause,
         disk_deadline: settings.job_dir_timeout,
+        cleanup_interval: settings.poll_interval * 2,
     }
 }

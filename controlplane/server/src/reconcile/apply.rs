@@ -220,15 +220,8 @@ async fn one(reconciler: &Reconciler, memory: &mut Memory, world: &World, action
             info!(experiment.uid = %uid, phase = standing.phase.as_str(), "{}", standing.message.as_deref().unwrap_or_default());
         }
         Action::Remove { uid, revision } => {
-            let Some(view) = view(world, *uid) else { return Ok(()) };
-            let dir = reconciler.jobs.experiment_dir(&view.open.stored.name, *uid);
             store.remove_experiment(*uid, *revision).await?;
-            let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
-            if let Ok(Err(error)) = removed
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                warn!(experiment.uid = %uid, %error, "the job directories of a deleted experiment stay");
-            }
+            reconciler.removed.notify_one();
         }
     }
     Ok(())

@@ -140,7 +140,7 @@ fn silent(world: &World, open: &[&Attempt], decisions: &mut Decisions) -> Option
 }
 
 /// The transition time moves only when the status does.
-fn put(
+pub(super) fn put(
     conditions: &mut Vec<Condition>,
     kind: ConditionType,
     status: ConditionStatus,

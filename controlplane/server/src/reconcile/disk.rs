@@ -26,6 +26,7 @@ pub(super) enum Work {
     ReadWitness,
     WriteJob,
     ReadSpool,
+    RemoveFolder,
 }
 
 impl Work {
@@ -35,6 +36,7 @@ impl Work {
             Self::ReadWitness => "witness",
             Self::WriteJob => "write",
             Self::ReadSpool => "spool",
+            Self::RemoveFolder => "remove",
         }
     }
 }

@@ -8,6 +8,7 @@
 mod apply;
 mod attempt;
 mod budget;
+mod cleanup;
 mod cluster;
 mod conditions;
 mod disk;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 use em_api::ExperimentUid;
 use em_api::status::{ConditionStatus, ConditionType};
 use em_slurm::Scheduler;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -42,6 +43,7 @@ use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::store::{self, Store, Unavailable, now};
 use apply::Applied;
+pub use cleanup::PIN;
 pub use cluster::keep as keep_cluster;
 use pace::Pace;
 pub use plan::plan;
@@ -57,6 +59,9 @@ pub struct Reconciler {
     metrics: Metrics,
     hints: Hints,
     disk: disk::Disk,
+    /// An experiment was removed: its folder waits for clean-up.
+    removed: Notify,
+    cleanup_interval: Duration,
     memory: Mutex<Memory>,
 }
 
@@ -85,6 +90,8 @@ pub struct Timing {
     pub limit_pause: Duration,
     /// Of a piece of work in a job directory.
     pub disk_deadline: Duration,
+    /// Between two rounds of clean-up.
+    pub cleanup_interval: Duration,
 }
 
 impl Default for Timing {
@@ -97,6 +104,7 @@ impl Default for Timing {
             submit_burst: 20.0,
             limit_pause: Duration::from_secs(15),
             disk_deadline: Duration::from_secs(10),
+            cleanup_interval: Duration::from_secs(30),
         }
     }
 }
@@ -131,6 +139,8 @@ impl Reconciler {
             disk: disk::Disk::new(timing.disk_deadline, metrics.clone()),
             metrics,
             hints: Hints::default(),
+            removed: Notify::new(),
+            cleanup_interval: timing.cleanup_interval,
             memory: Mutex::new(memory),
         }
     }

@@ -5,6 +5,7 @@ pub mod access;
 pub mod attempts;
 mod changes;
 pub mod claims;
+pub mod cleanup;
 mod codec;
 pub mod counted;
 mod dialect;

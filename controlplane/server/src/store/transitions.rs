@@ -120,7 +120,7 @@ impl Store {
         let version = write.version().await?;
         let changed = sqlx::query(
             "UPDATE experiments SET phase = $1, message = $2, conditions = $3, observed_generation = $4, started_at = $5,
-                                    finished_at = $6, settled = $7, resource_version = $8, revision = revision + 1
+                                    finished_at = $6, cleanup_at = $6, settled = $7, resource_version = $8, revision = revision + 1
              WHERE uid = $9 AND revision = $10",
         )
         .bind(spell(&standing.phase))
@@ -151,7 +151,8 @@ impl Store {
         self.commit(write).await
     }
 
-    /// Removes a deleted experiment with everything below it. Watchers learn it from the tombstone.
+    /// Removes a deleted experiment with everything below it. Watchers learn it from the tombstone. Its folder in the job
+    /// directory is left to clean-up.
     pub async fn remove_experiment(&self, uid: ExperimentUid, revision: i64) -> Result<()> {
         let mut write = self.write().await?;
         let version = write.version().await?;
@@ -160,6 +161,13 @@ impl Store {
              SELECT uid, name, $1, $2 FROM experiments WHERE uid = $3",
         )
         .bind(version)
+        .bind(time(now()))
+        .bind(uid.to_string())
+        .execute(&mut *write.tx)
+        .await?;
+        sqlx::query(
+            "INSERT INTO leftovers (experiment_uid, name, tries, next_at) SELECT uid, name, 0, $1 FROM experiments WHERE uid = $2",
+        )
         .bind(time(now()))
         .bind(uid.to_string())
         .execute(&mut *write.tx)

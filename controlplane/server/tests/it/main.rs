@@ -5,6 +5,7 @@
 
 mod agent;
 mod claims;
+mod cleanup;
 mod cluster;
 mod fake_slurm;
 mod faults;

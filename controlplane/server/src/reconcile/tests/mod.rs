@@ -29,7 +29,7 @@ use crate::store::transitions::Standing;
 use crate::store::world::Open;
 
 /// Seconds after the experiment was posted.
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("small")
 }
 
