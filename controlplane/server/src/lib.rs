@@ -11,6 +11,7 @@ pub mod http;
 pub mod import;
 pub mod job;
 pub mod metrics;
+pub mod notify;
 pub mod reconcile;
 pub mod report;
 pub mod results;

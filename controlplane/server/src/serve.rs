@@ -8,6 +8,7 @@ use anyhow::Context;
 use em_api::HumanDuration;
 use em_slurm::Scheduler;
 use jiff::SignedDuration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -18,8 +19,9 @@ use crate::hints::Hints;
 use crate::http;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
+use crate::notify::Sender;
 use crate::reconcile::world::Knobs;
-use crate::reconcile::{self, Reconciler, Timing};
+use crate::reconcile::{self, Notices, Reconciler, Timing};
 use crate::store::access::{Principal, Role, new_secret};
 use crate::store::{Store, now};
 use crate::supervise::supervise;
@@ -76,13 +78,25 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
         move || reconcile::keep_cluster(keeper.clone(), scheduler.clone(), metrics.clone(), stop.clone())
     };
     let looks = supervise("cluster", metrics.clone(), stop.clone(), looks);
-    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics.clone()).with_hints(hints);
-    let reconciler = Arc::new(reconciler);
+    let news = Arc::new(Notify::new());
+    let base = settings.advertise.clone().unwrap_or_else(|| url.clone());
+    let notices = settings.webhook.is_some().then(|| Notices { base, news: news.clone() });
+    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics.clone());
+    let reconciler = Arc::new(reconciler.with_hints(hints).with_notices(notices));
+    let mut background = vec![looks];
+    if let Some(webhook) = settings.webhook.clone() {
+        let sender = Sender::new(store.clone(), webhook, metrics.clone(), news).context("setting up the webhook")?;
+        let (sender, until) = (Arc::new(sender), stop.clone());
+        background.push(supervise("notifications", metrics.clone(), stop.clone(), move || {
+            let (sender, until) = (sender.clone(), until.clone());
+            async move { sender.run(until).await }
+        }));
+    }
     let (cleaner, until) = (reconciler.clone(), stop.clone());
-    let cleaner = supervise("cleanup", metrics.clone(), stop.clone(), move || {
+    background.push(supervise("cleanup", metrics.clone(), stop.clone(), move || {
         let (cleaner, until) = (cleaner.clone(), until.clone());
         async move { cleaner.clean(until).await }
-    });
+    }));
     let until = stop.clone();
     let reconciler = supervise("reconciler", metrics, stop.clone(), move || {
         let (reconciler, until) = (reconciler.clone(), until.clone());
@@ -90,7 +104,7 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     });
     announce(&state, &url)?;
     info!(url, server8 = store.server8(), "the control plane answers at {url}");
-    Ok(Running { url, state, store, stop, servers, reconciler, background: vec![looks, cleaner] })
+    Ok(Running { url, state, store, stop, servers, reconciler, background })
 }
 
 impl Running {

@@ -200,6 +200,18 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_CLAIM_TIMEOUT", value_name = "DURATION")]
     pub claim_timeout: Option<HumanDuration>,
 
+    /// Where the end of each experiment is told: POST of JSON, signed (see the guide). Needs --webhook-secret-file
+    #[arg(long, env = "EM_WEBHOOK_URL", value_name = "URL")]
+    pub webhook_url: Option<String>,
+
+    /// A file (0600) with the secret that notifications are signed with
+    #[arg(long, env = "EM_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
+
+    /// First pause before a notification is sent again; doubles each time, up to an hour, for a day [default: 10s]
+    #[arg(long, env = "EM_WEBHOOK_RETRY_PAUSE", value_name = "DURATION")]
+    pub webhook_retry_pause: Option<HumanDuration>,
+
     /// Format of the log on standard error (its level is set by RUST_LOG) [default: text]
     #[arg(long, env = "EM_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,

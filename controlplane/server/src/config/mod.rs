@@ -5,6 +5,7 @@ mod file;
 mod resolve;
 mod rest;
 mod state_dir;
+mod webhook;
 
 pub use args::{Args, Command, DoctorArgs, DoctorFormat, LogFormat, SchedulerKind, ServeArgs};
 pub use resolve::{ConfigError, Settings, resolve};

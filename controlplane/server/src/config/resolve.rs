@@ -10,7 +10,8 @@ use em_api::HumanDuration;
 use em_slurm::{LocalGpus, RestSettings};
 
 use super::args::{LogFormat, SchedulerKind, ServeArgs};
-use super::{file, rest};
+use super::{file, rest, webhook};
+use crate::notify::{SecretError, Webhook};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -44,6 +45,8 @@ pub struct Settings {
     pub collect_grace: Duration,
     pub agent_silent_after: Duration,
     pub claim_timeout: Duration,
+    /// Where ends of experiments are told.
+    pub webhook: Option<Webhook>,
     pub log_format: LogFormat,
 }
 
@@ -83,6 +86,12 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    #[error("--webhook-url is not a web address without a password; write for example https://chat.example.org/hooks/em")]
+    WebhookUrl,
+    #[error("--webhook-url needs --webhook-secret-file: a file (0600) with the secret that both sides know")]
+    NoWebhookSecret,
+    #[error("--webhook-secret-file")]
+    WebhookSecret(#[source] SecretError),
     #[error("--job-dir {0}")]
     JobDirectory(String),
     #[error("{setting} must be longer than zero")]
@@ -101,6 +110,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
     };
     let scheduler = args.scheduler.unwrap_or(SchedulerKind::Cli);
     let rest = if scheduler == SchedulerKind::Rest { Some(rest::settings(&args)?) } else { None };
+    let webhook = webhook::settings(&args)?;
     let local_gpus = args.local_gpus.as_deref().unwrap_or("0").parse().map_err(ConfigError::LocalGpus)?;
     let listen = loopback("--listen", args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))))?;
     let agent_listen = args.agent_listen.map(|address| loopback("--agent-listen", address)).transpose()?;
@@ -151,6 +161,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         collect_grace: seconds("--collect-grace", args.collect_grace, 5)?,
         agent_silent_after: seconds("--agent-silent-after", args.agent_silent_after, 60)?,
         claim_timeout: seconds("--claim-timeout", args.claim_timeout, 120)?,
+        webhook,
         log_format: args.log_format.unwrap_or(LogFormat::Text),
     })
 }

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub clock_jumps: IntCounter,
     pub database_errors: IntCounterVec,
     pub cleanup: IntCounterVec,
+    pub notifications: IntCounterVec,
+    pub notifications_pending: IntGauge,
     pub slurm_rpc: IntCounterVec,
     pub slurm_rpc_seconds: HistogramVec,
     pub slurm_budget_remaining: IntGauge,
@@ -70,6 +72,9 @@ impl Metrics {
             clock_jumps: make.counter("em_clock_jumps_total", "Times that the wall clock was set, forward or back."),
             database_errors: make.counters("em_database_errors_total", "Times that the database could not do its work.", &["kind"]),
             cleanup: make.counters("em_cleanup_total", "What clean-up took away.", &["what", "outcome"]),
+            notifications: make.counters("em_notifications_total", "Requests to the webhook.", &["outcome"]),
+            notifications_pending: make
+                .gauge("em_notifications_pending", "Ends of experiments that the webhook is still to be told."),
             slurm_rpc: make.counters("em_slurm_rpc_total", "Calls of Slurm.", &["verb", "outcome"]),
             slurm_rpc_seconds: make.histograms("em_slurm_rpc_duration_seconds", "Calls of Slurm.", &["verb"], &SLOW),
             slurm_budget_remaining: make.gauge("em_slurm_rpc_budget_remaining", "Reads of jobs left in this minute."),

@@ -16,7 +16,7 @@ use super::attempt::WHO;
 use super::disk::{DiskError, Work, cure};
 use super::trouble::Troubles;
 use super::world::{Action, Step, View, World};
-use super::{Memory, Reconciler, spool, submit};
+use super::{Memory, Reconciler, ended, spool, submit};
 use crate::store::attempts::{AttemptState, JobOutcome};
 use crate::store::events::NewEvent;
 use crate::store::experiments::Stored;
@@ -216,7 +216,12 @@ async fn one(reconciler: &Reconciler, memory: &mut Memory, world: &World, action
             store.save_attempt(*attempt, *revision, state, event.as_ref()).await?;
         }
         Action::Show { uid, revision, standing, events } => {
-            store.save_standing(*uid, *revision, standing, events).await?;
+            let Some(view) = view(world, *uid) else { return Ok(()) };
+            let notification = ended::notification(reconciler, &view.open.stored, standing).await?;
+            store.save_end(*uid, *revision, standing, events, notification.as_ref()).await?;
+            if let Some(notices) = reconciler.notices.as_ref().filter(|_| notification.is_some()) {
+                notices.news.notify_one();
+            }
             info!(experiment.uid = %uid, phase = standing.phase.as_str(), "{}", standing.message.as_deref().unwrap_or_default());
         }
         Action::Remove { uid, revision } => {

@@ -12,6 +12,7 @@ mod cleanup;
 mod cluster;
 mod conditions;
 mod disk;
+mod ended;
 mod ends;
 mod listing;
 mod observe;
@@ -59,10 +60,20 @@ pub struct Reconciler {
     metrics: Metrics,
     hints: Hints,
     disk: disk::Disk,
+    notices: Option<Notices>,
     /// An experiment was removed: its folder waits for clean-up.
     removed: Notify,
     cleanup_interval: Duration,
     memory: Mutex<Memory>,
+}
+
+/// Ends of experiments are put into the outbox.
+#[derive(Clone, Debug)]
+pub struct Notices {
+    /// Address of the page, for links.
+    pub base: String,
+    /// Given when there is something in the outbox.
+    pub news: Arc<Notify>,
 }
 
 /// What is remembered from look to look, also when the task that looks had to be started again. Nothing that must survive the
@@ -139,6 +150,7 @@ impl Reconciler {
             disk: disk::Disk::new(timing.disk_deadline, metrics.clone()),
             metrics,
             hints: Hints::default(),
+            notices: None,
             removed: Notify::new(),
             cleanup_interval: timing.cleanup_interval,
             memory: Mutex::new(memory),
@@ -148,6 +160,11 @@ impl Reconciler {
     #[must_use]
     pub fn with_hints(self, hints: Hints) -> Self {
         Self { hints, ..self }
+    }
+
+    #[must_use]
+    pub fn with_notices(self, notices: Option<Notices>) -> Self {
+        Self { notices, ..self }
     }
 
     /// Runs until `stop`. The action at hand is finished; jobs stay.

@@ -13,6 +13,7 @@ pub mod events;
 pub mod experiments;
 pub mod handed_in;
 mod import;
+pub mod outbox;
 pub mod records;
 pub mod status;
 pub mod telemetry;

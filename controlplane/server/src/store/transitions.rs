@@ -7,6 +7,7 @@ use em_api::{AttemptId, ExperimentUid, ShardId, Timestamp};
 use super::attempts::{AttemptState, Cancel, Over, SlurmJob};
 use super::codec::{json, opt_time, spell, time};
 use super::events::NewEvent;
+use super::outbox::NewNotification;
 use super::{Error, Result, Store, now};
 
 /// What an experiment shows, as the reconciler sees it.
@@ -116,6 +117,18 @@ impl Store {
 
     /// Stores what an experiment shows.
     pub async fn save_standing(&self, uid: ExperimentUid, revision: i64, standing: &Standing, events: &[NewEvent]) -> Result<()> {
+        self.save_end(uid, revision, standing, events, None).await
+    }
+
+    /// The same, and in the same transaction what the webhook is to be told.
+    pub async fn save_end(
+        &self,
+        uid: ExperimentUid,
+        revision: i64,
+        standing: &Standing,
+        events: &[NewEvent],
+        notification: Option<&NewNotification>,
+    ) -> Result<()> {
         let mut write = self.write().await?;
         let version = write.version().await?;
         let changed = sqlx::query(
@@ -140,6 +153,9 @@ impl Store {
         }
         for event in events {
             write.event(uid, now(), event).await?;
+        }
+        if let Some(notification) = notification {
+            write.notification(uid, notification).await?;
         }
         self.commit(write).await
     }
