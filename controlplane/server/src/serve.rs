@@ -218,6 +218,7 @@ fn knobs(settings: &Settings) -> Knobs {
         collect_grace: signed(settings.collect_grace),
         cancel_again: SignedDuration::from_secs(30),
         awake_since: now(),
+        limits: settings.limits.clone(),
     }
 }
 

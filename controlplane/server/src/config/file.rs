@@ -46,6 +46,8 @@ pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
         collect_grace: strong.collect_grace.or(weak.collect_grace),
         agent_silent_after: strong.agent_silent_after.or(weak.agent_silent_after),
         claim_timeout: strong.claim_timeout.or(weak.claim_timeout),
+        max_active_experiments: strong.max_active_experiments.or(weak.max_active_experiments),
+        max_active: if strong.max_active.is_empty() { weak.max_active } else { strong.max_active },
         webhook_url: strong.webhook_url.or(weak.webhook_url),
         webhook_secret_file: strong.webhook_secret_file.or(weak.webhook_secret_file),
         webhook_retry_pause: strong.webhook_retry_pause.or(weak.webhook_retry_pause),

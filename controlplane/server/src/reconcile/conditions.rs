@@ -4,7 +4,7 @@ use em_api::Timestamp;
 use em_api::status::{Condition, ConditionStatus, ConditionType, Phase};
 use jiff::SignedDuration;
 
-use super::standing::missing;
+use super::standing::{Held, missing};
 use super::world::{Decisions, View, World};
 use crate::store::attempts::{Attempt, AttemptState};
 
@@ -14,7 +14,7 @@ pub(super) fn update(
     view: &View,
     phase: Phase,
     message: &Option<String>,
-    throttled: bool,
+    held: Held<'_>,
     decisions: &mut Decisions,
 ) {
     let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
@@ -51,12 +51,13 @@ pub(super) fn update(
         None => clear(conditions, ConditionType::AgentSilent, world.now),
     }
     let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
-    match &world.submit_limit {
-        Some(words) if throttled => {
+    match (held.wait, &world.submit_limit) {
+        (Some(wait), _) => set(ConditionType::Throttled, yes, "ConcurrencyLimit", wait.message.clone()),
+        (None, Some(words)) if held.throttled => {
             let message = format!("Slurm takes no more jobs of this account for now ({words}); they are submitted as others end");
             set(ConditionType::Throttled, yes, "SubmitLimit", message);
         }
-        None if throttled => {
+        (None, None) if held.throttled => {
             set(ConditionType::Throttled, yes, "SubmissionRate", "held back by the limit of submissions a second".to_owned());
         }
         _ => clear(conditions, ConditionType::Throttled, world.now),

@@ -7,6 +7,7 @@ use em_api::{AttemptId, ExperimentUid, ShardId, Timestamp};
 use em_slurm::{JobView, Witness};
 use jiff::SignedDuration;
 
+use super::limits::Limits;
 use crate::store::attempts::AttemptState;
 use crate::store::events::NewEvent;
 use crate::store::transitions::Standing;
@@ -42,6 +43,8 @@ pub struct Knobs {
     pub cancel_again: SignedDuration,
     /// When this server started, or the wall clock was last set: no time before is held against anybody.
     pub awake_since: Timestamp,
+    /// On experiments that have jobs.
+    pub limits: Limits,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ mod fake_slurm;
 mod faults;
 mod http;
 mod lifecycle;
+mod limits;
 mod notifications;
 mod outages;
 mod poison;

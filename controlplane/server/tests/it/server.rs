@@ -214,6 +214,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         collect_grace: ms(100),
         agent_silent_after: ms(2_000),
         claim_timeout: Duration::from_secs(1),
+        limits: Default::default(),
         webhook: None,
         log_format: LogFormat::Text,
     }

@@ -5,6 +5,7 @@ mod clock;
 mod containment;
 mod continuity;
 mod ends;
+mod limits;
 mod property;
 mod shards;
 mod sources;
@@ -92,6 +93,7 @@ fn world() -> World {
             collect_grace: SignedDuration::from_secs(5),
             cancel_again: SignedDuration::from_secs(30),
             awake_since: at(0),
+            limits: Default::default(),
         },
         job_prefix: "em-testtest-".to_owned(),
         slurm: Slurm { jobs: Some(Vec::new()), unreachable: None },
