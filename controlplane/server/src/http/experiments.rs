@@ -139,14 +139,14 @@ async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> 
             }
             after.clone_from(&stored.name);
             if selector.selects(&stored.labels) {
-                items.push(app.store.completed(stored).await?);
+                items.push(stored);
             }
         }
         if !full {
             break;
         }
     }
-    Ok(HttpResponse::Ok().json(ExperimentList { items, next }))
+    Ok(HttpResponse::Ok().json(ExperimentList { items: app.store.complete_all(items).await?, next }))
 }
 
 async fn read(app: Data<App>, name: Path<String>) -> Answer {

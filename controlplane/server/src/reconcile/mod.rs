@@ -8,6 +8,7 @@
 mod apply;
 mod attempt;
 mod budget;
+mod census;
 mod cleanup;
 mod cluster;
 mod conditions;
@@ -61,6 +62,7 @@ pub struct Reconciler {
     knobs: Knobs,
     metrics: Metrics,
     hints: Hints,
+    census: census::Census,
     disk: disk::Disk,
     notices: Option<Notices>,
     /// An experiment was removed: its folder waits for clean-up.
@@ -152,6 +154,7 @@ impl Reconciler {
             disk: disk::Disk::new(timing.disk_deadline, metrics.clone()),
             metrics,
             hints: Hints::default(),
+            census: census::Census::default(),
             notices: None,
             removed: Notify::new(),
             cleanup_interval: timing.cleanup_interval,
@@ -280,11 +283,8 @@ impl Reconciler {
         };
         let stalled = world.experiments.iter().filter(stalled).count();
         self.metrics.stalled.set(i64::try_from(stalled).unwrap_or(i64::MAX));
-        if let Ok(counts) = self.store.phase_counts().await {
-            for phase in em_api::status::Phase::ALL {
-                let count = counts.iter().find(|(found, _)| *found == phase).map_or(0, |(_, count)| *count);
-                self.metrics.experiments.with_label_values(&[phase.as_str()]).set(count);
-            }
+        if let Err(error) = self.census.take(&self.store, world, &self.metrics).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "experiments could not be counted");
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Experiments: create, read, change, delete. An acknowledgement follows the commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use em_api::experiment::{API_VERSION, Experiment, KIND, Metadata};
 use em_api::spec::Spec;
-use em_api::status::{Condition, ConditionStatus, ConditionType, Phase, Status};
+use em_api::status::{Condition, ConditionStatus, ConditionType, Phase, Status, TrialCounts};
 use em_api::{ExperimentUid, Timestamp};
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::codec::{Columns, json, spell, time};
 use super::events::NewEvent;
+use super::lists::values;
 use super::{Error, Result, Store, Write, now, random_lowercase};
 use crate::admit::expand::{Shard, expand};
 use crate::admit::{Admitted, NameChoice};
@@ -50,10 +52,10 @@ impl Store {
     pub async fn create_experiment(&self, admitted: &Admitted, owner: &str) -> Result<Creation> {
         let mut write = self.write().await?;
         let name = match &admitted.name {
-            NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
+            NameChoice::Generate(prefix) => write.free_name(prefix).await?,
             NameChoice::Given(name) => {
                 if let Some(held) = write.by_name(name).await? {
-                    drop(write);
+                    self.commit(write).await?;
                     return self.compare_with(held, admitted).await;
                 }
                 name.clone()
@@ -61,15 +63,14 @@ impl Store {
         };
         let version = write.version().await?;
         let stored = fresh(admitted, name, owner, version);
+        let shards = expand(&stored.spec);
         insert(&mut write, &stored).await?;
-        for (ordinal, shard) in (0_i64..).zip(expand(&stored.spec)) {
-            insert_shard(&mut write, stored.uid, ordinal, &shard).await?;
-        }
+        insert_shards(&mut write, stored.uid, &shards).await?;
         let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
-        write.event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
+        write.first_event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
         write.wake = true;
         self.commit(write).await?;
-        Ok(Creation::New(self.complete(stored).await?))
+        Ok(Creation::New(untouched(stored, &shards)))
     }
 
     async fn compare_with(&self, held: Stored, admitted: &Admitted) -> Result<Creation> {
@@ -87,22 +88,7 @@ impl Store {
             NameChoice::Given(name) => name.clone(),
             NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
         };
-        let trials = expand(&admitted.spec).iter().flat_map(|shard| &shard.blocks).map(|block| block.trials.len() as u64).sum();
-        let stored = fresh(admitted, name, owner, 0);
-        let counts = em_api::status::TrialCounts { total: trials, pending: trials, ..Default::default() };
-        let status = Status {
-            phase: stored.phase,
-            observed_generation: 0,
-            message: None,
-            conditions: stored.conditions.clone(),
-            trials: counts,
-            jobs: Vec::new(),
-            live: None,
-            estimated_seconds: Some(stored.estimated_seconds),
-            started_at: None,
-            finished_at: None,
-        };
-        stored.with_status(status)
+        untouched(fresh(admitted, name, owner, 0), &expand(&admitted.spec))
     }
 
     pub async fn experiment(&self, name: &str) -> Result<Experiment> {
@@ -125,14 +111,11 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Completes a row of a list.
-    pub async fn completed(&self, stored: Stored) -> Result<Experiment> {
-        self.complete(stored).await
-    }
-
-    /// How many experiments are in each phase.
-    pub async fn phase_counts(&self) -> Result<Vec<(Phase, i64)>> {
-        let rows = sqlx::query("SELECT phase, COUNT(*) AS n FROM experiments GROUP BY phase").fetch_all(&self.pool).await?;
+    /// How many experiments are in each phase, of those that have ended and need nothing.
+    pub async fn settled_counts(&self) -> Result<HashMap<Phase, i64>> {
+        let rows = sqlx::query("SELECT phase, COUNT(*) AS n FROM experiments WHERE settled = 1 GROUP BY phase")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(|row| Ok((row.word("phase")?, row.int("n")?))).collect()
     }
 }
@@ -199,6 +182,24 @@ pub(super) fn fresh(admitted: &Admitted, name: String, owner: &str, version: i64
     }
 }
 
+/// As users see it before anything happened to it.
+fn untouched(stored: Stored, shards: &[Shard]) -> Experiment {
+    let trials = shards.iter().flat_map(|shard| &shard.blocks).map(|block| block.trials.len() as u64).sum();
+    let status = Status {
+        phase: stored.phase,
+        observed_generation: stored.observed_generation,
+        message: None,
+        conditions: stored.conditions.clone(),
+        trials: TrialCounts { total: trials, pending: trials, ..TrialCounts::default() },
+        jobs: Vec::new(),
+        live: None,
+        estimated_seconds: Some(stored.estimated_seconds),
+        started_at: None,
+        finished_at: None,
+    };
+    stored.with_status(status)
+}
+
 pub(super) async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
     sqlx::query(
         "INSERT INTO experiments (uid, name, owner, labels, annotations, spec, generation, observed_generation, revision,
@@ -222,37 +223,18 @@ pub(super) async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn insert_shard(write: &mut Write, uid: ExperimentUid, ordinal: i64, shard: &Shard) -> Result<()> {
-    sqlx::query("INSERT INTO shards (id, experiment_uid, ordinal) VALUES ($1, $2, $3)")
-        .bind(shard.id.to_string())
-        .bind(uid.to_string())
-        .bind(ordinal)
-        .execute(&mut *write.tx)
-        .await?;
-    for (ordinal, block) in (0_i64..).zip(&shard.blocks) {
-        sqlx::query(
-            "INSERT INTO blocks (id, shard_id, experiment_uid, ordinal, repetition, batch_size, load_level)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(block.id.to_string())
-        .bind(shard.id.to_string())
-        .bind(uid.to_string())
-        .bind(ordinal)
-        .bind(i64::from(block.repetition))
-        .bind(i64::from(block.batch_size))
-        .bind(json(&block.load))
-        .execute(&mut *write.tx)
-        .await?;
-        for (ordinal, (backend, trial)) in (0_i64..).zip(&block.trials) {
-            sqlx::query("INSERT INTO trials (id, block_id, experiment_uid, ordinal, backend) VALUES ($1, $2, $3, $4, $5)")
-                .bind(trial.to_string())
-                .bind(block.id.to_string())
-                .bind(uid.to_string())
-                .bind(ordinal)
-                .bind(backend.clone())
-                .execute(&mut *write.tx)
-                .await?;
+/// Shards in one statement: the parameters of more would be too many for SQLite.
+const SHARDS_AT_ONCE: usize = 500;
+
+/// All shards of an experiment, in their order.
+pub(super) async fn insert_shards(write: &mut Write, uid: ExperimentUid, shards: &[Shard]) -> Result<()> {
+    for (part, shards) in (0_i64..).zip(shards.chunks(SHARDS_AT_ONCE)) {
+        let statement = values("INSERT INTO shards (id, experiment_uid, ordinal, blocks) VALUES", 4, shards.len());
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for (ordinal, shard) in (part * SHARDS_AT_ONCE as i64..).zip(shards) {
+            query = query.bind(shard.id.to_string()).bind(uid.to_string()).bind(ordinal).bind(json(&shard.blocks));
         }
+        query.execute(&mut *write.tx).await?;
     }
     Ok(())
 }
@@ -262,6 +244,15 @@ impl Write {
         let row =
             sqlx::query("SELECT * FROM experiments WHERE name = $1").bind(name.to_owned()).fetch_optional(&mut *self.tx).await?;
         row.as_ref().map(read).transpose()
+    }
+
+    async fn free_name(&mut self, prefix: &str) -> Result<String> {
+        loop {
+            let name = format!("{prefix}{}", random_lowercase(5));
+            if self.by_name(&name).await?.is_none() {
+                return Ok(name);
+            }
+        }
     }
 }
 

@@ -42,8 +42,10 @@ impl Error {
     /// `Some`: the same may succeed later.
     pub fn unavailable(&self) -> Option<Unavailable> {
         match self {
-            Self::Late => Some(Unavailable::Busy),
+            Self::Late | Self::Busy => Some(Unavailable::Busy),
             Self::Database(error) => of(error),
+            // Nothing of it is stored, whatever the cause.
+            Self::NotCommitted(error) => of(error).or(Some(Unavailable::Away)),
             _ => None,
         }
     }

@@ -27,15 +27,14 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         let full = i64::try_from(rows.len()).is_ok_and(|found| found == limit);
+        let stored = rows.iter().map(experiments::read).collect::<Result<Vec<_>>>()?;
+        let added: Vec<bool> = stored.iter().map(|stored| stored.created_version > since).collect();
         let mut changes = Vec::new();
-        for row in &rows {
-            let stored = experiments::read(row)?;
-            let (version, added) = (stored.resource_version, stored.created_version > since);
-            let experiment = Box::new(self.complete(stored).await?);
-            changes.push(Change {
-                version,
-                kind: if added { ChangeKind::Added(experiment) } else { ChangeKind::Modified(experiment) },
-            });
+        for (experiment, added) in self.complete_all(stored).await?.into_iter().zip(added) {
+            let version = experiment.metadata.resource_version.cast_signed();
+            let experiment = Box::new(experiment);
+            let kind = if added { ChangeKind::Added(experiment) } else { ChangeKind::Modified(experiment) };
+            changes.push(Change { version, kind });
         }
         // A page that is full ends at its last version: removals beyond it come with the next page.
         let until = if full { changes.last().map_or(i64::MAX, |change| change.version) } else { i64::MAX };

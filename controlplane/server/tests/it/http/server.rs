@@ -1,7 +1,7 @@
 //! A server for one test, the experiment that tests post, and what an agent hands in. The numbers are made up.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use actix_web::dev::ServerHandle;
 use em_api::agent::{ClaimAnswer, ClaimRequest};
@@ -25,6 +25,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::postgres::fresh_schema;
+
 pub(super) struct Server {
     pub(super) url: String,
     pub(super) store: Store,
@@ -40,7 +42,8 @@ impl Server {
     pub(super) async fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         let metrics = Metrics::new();
-        let store = Store::open(&Store::sqlite_url(state.path()), metrics.db_commit_seconds.clone()).await.unwrap();
+        let database = database(state.path()).await;
+        let store = Store::open(&database, metrics.db_commit_seconds.clone()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let url = format!("http://{address}");
@@ -122,6 +125,11 @@ impl Server {
         };
         self.store.save_standing(job.uid, revision, &standing, &[]).await.unwrap();
     }
+}
+
+/// An empty one; `main` compiles these tests once for each kind.
+async fn database(state: &Path) -> String {
+    if module_path!().contains("::http_on_postgres::") { fresh_schema().await } else { Store::sqlite_url(state) }
 }
 
 /// A job as its agent sees it.
