@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
 use crate::metrics::Metrics;
@@ -30,7 +31,8 @@ where
         let mut pause = FIRST_PAUSE;
         loop {
             let begin = Instant::now();
-            let ended = tokio::spawn(make()).await;
+            // Ends with us, when we are aborted.
+            let ended = AbortOnDropHandle::new(tokio::spawn(make())).await;
             if stop.is_cancelled() {
                 return;
             }

@@ -132,8 +132,9 @@ fn an_end_is_told_signed_and_again_until_it_is_taken() {
     let receiver = Receiver::start(2);
     let server = server(receiver.address);
     let created = server.create(&body("told"));
-    server.create(&body("runs-on"));
     server.until_phase("told", Phase::Queued);
+    server.create(&body("runs-on"));
+    server.until_phase("runs-on", Phase::Queued);
     let agent = Agent::of(&server, 0);
     agent.claim("1", "n", 0).unwrap();
     agent.hand_in(&agent.trials());

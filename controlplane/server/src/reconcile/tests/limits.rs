@@ -93,8 +93,8 @@ fn a_label_limits_each_of_its_values_and_holds_up_no_other() {
 fn a_job_and_a_pause_between_two_jobs_hold_a_place_and_a_paused_experiment_holds_none() {
     let running = with_attempt(teams(&["a", "a"], server(1)), 0, submitted("RUNNING"));
     assert!(starts(&running).is_empty());
-    let between = with_attempt(teams(&["a", "a"], server(1)), 0, ended(EndKind::Retry, 999));
-    assert!(starts(&between).is_empty(), "its next job is due in a moment");
+    let between = with_attempt(teams(&["a", "a"], server(1)), 1, ended(EndKind::Retry, 999));
+    assert!(starts(&between).is_empty(), "the older one does not take the place of one whose next job is due in a moment");
     let mut paused = with_attempt(teams(&["a", "a"], server(1)), 0, ended(EndKind::Cancelled, 999));
     paused.experiments[0].open.stored.spec.desired = Desired::Suspended;
     assert_eq!(starts(&paused), [1]);

@@ -16,6 +16,7 @@ macro_rules! suites {
         mod measurements;
         mod records;
         mod stale;
+        mod upkeep;
         mod writers;
     };
 }
