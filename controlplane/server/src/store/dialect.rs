@@ -11,6 +11,7 @@ use super::{Error, Result};
 
 /// Readers beside the one writer.
 const READERS: u32 = 8;
+/// Shorter than our clients wait for an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +29,10 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let dialect = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => Dialect::Sqlite,
-            Some("postgres" | "postgresql") => Dialect::Postgres,
-            _ => return Err(Error::Address(url.to_owned())),
+        let dialect = match url.split(':').next().unwrap_or_default() {
+            "sqlite" => Dialect::Sqlite,
+            "postgres" | "postgresql" => Dialect::Postgres,
+            other => return Err(Error::Address(other.to_owned())),
         };
         Ok(Self { url: url.into(), dialect })
     }
@@ -43,6 +44,11 @@ impl Address {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
         }
+    }
+
+    /// Whether connections can break.
+    pub(super) fn is_served(&self) -> bool {
+        self.dialect == Dialect::Postgres
     }
 
     /// Connections for reading.

@@ -69,7 +69,8 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("the database address `{0}` is not understood; write sqlite:///path/to/em.db or postgres://…")]
+    /// Its first word; the rest may hold a password.
+    #[error("a database address that begins with `{0}` is not understood; write sqlite:///path/to/em.db or postgres://…")]
     Address(String),
 }
 

@@ -144,8 +144,8 @@ impl Turn {
         let mut connection = match self.connection.take() {
             Some(mut connection) => match sqlx::query(begin).execute(&mut connection).await {
                 Ok(_) => return self.opened(connection),
-                // A server that was restarted; a new connection will do.
-                Err(sqlx::Error::Io(_)) => self.address.connect().await?,
+                // The database server may have been restarted since; a new connection will do.
+                Err(_) if self.address.is_served() => self.address.connect().await?,
                 Err(error) => return Err(error.into()),
             },
             None => self.address.connect().await?,

@@ -13,6 +13,7 @@ mod http;
 #[path = "http/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "the same tests, on the other database")]
 mod http_on_postgres;
+mod killed;
 mod lifecycle;
 mod limits;
 mod notifications;

@@ -178,7 +178,7 @@ fn run(settings: &Settings, slurm: &FakeSlurm) -> (Runtime, Running) {
     }
 }
 
-fn client(state_dir: &Path, url: &str) -> Client {
+pub(crate) fn client(state_dir: &Path, url: &str) -> Client {
     let token = std::fs::read_to_string(state_dir.join("admin-token")).unwrap();
     Client::new(url, Some(token.trim().to_owned())).unwrap()
 }

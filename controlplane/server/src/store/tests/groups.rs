@@ -134,3 +134,30 @@ async fn writes_beyond_the_bound_are_told_to_come_again() {
     base.store.commit(uncommitted(&base.store, &held, "Second").await).await.unwrap();
     assert_eq!(reasons(&base, &held).await, ["Accepted", "First", "Second"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_leaves_at_any_point_leaves_a_whole_create_or_none() {
+    let base = Base::open().await;
+    let create = |name: String| {
+        let store = base.store.clone();
+        tokio::spawn(async move { store.create_experiment(&admitted(&body(&name)), "me").await })
+    };
+    let mut staying = Vec::new();
+    for number in 0..60 {
+        staying.push(create(format!("stays-{number}")));
+        let leaving = create(format!("leaves-{number}"));
+        for _ in 0..number * 4 {
+            tokio::task::yield_now().await;
+        }
+        leaving.abort();
+    }
+    for staying in staying {
+        assert!(matches!(staying.await.unwrap(), Ok(Creation::New(_))), "nobody else is hurt");
+    }
+    let stored = base.store.experiments("", 1_000).await.unwrap();
+    assert_eq!(stored.iter().filter(|one| one.name.starts_with("stays-")).count(), 60);
+    for one in stored {
+        assert_eq!(base.store.matrix(one.uid).await.unwrap().len(), 4, "{}", one.name);
+        assert_eq!(reasons(&base, &one).await, ["Accepted"], "{}", one.name);
+    }
+}

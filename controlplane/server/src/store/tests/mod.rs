@@ -16,6 +16,7 @@ macro_rules! suites {
         mod measurements;
         mod records;
         mod stale;
+        mod upgrade;
         mod upkeep;
         mod writers;
     };
@@ -32,6 +33,7 @@ mod on_postgres {
     suites!(Postgres);
 }
 
+mod plans;
 #[path = "../../../tests/it/postgres.rs"]
 mod postgres;
 
@@ -79,6 +81,10 @@ impl Database for Postgres {
 }
 
 impl<D: Database> On<D> {
+    async fn fresh(folder: &Path) -> String {
+        D::fresh(folder).await
+    }
+
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = D::fresh(folder.path()).await;
