@@ -15,6 +15,7 @@ pub mod experiment;
 pub mod ids;
 pub mod inputs;
 pub mod measurement;
+pub mod notification;
 pub mod plan;
 pub mod problem;
 pub mod results;

@@ -40,7 +40,7 @@ pub(super) fn step(
                 // The agent of the job before delivered late.
                 let end = End { kind: EndKind::Completed, reason: "Completed".into(), message: "all was delivered already".into() };
                 decisions.push(moved(attempt, AttemptState::Ended { at: world.now, end, job: None, over: None }, None));
-            } else if world.now < *not_before {
+            } else if !world.due(*not_before) {
                 decisions.later(*not_before);
             } else if world.slurm.unreachable.is_none() {
                 if *submissions == 0 {
@@ -84,8 +84,8 @@ fn submitting(
         decisions.push(moved(attempt, AttemptState::Intended { not_before: world.now }, None));
         return;
     }
-    // After a crash the `sbatch` of the process before may still be at work.
-    if !world.passed(since.max(world.knobs.awake_since), world.knobs.settle, decisions) {
+    // After a crash the `sbatch` of the process before may still be at work: `passed` counts from our start.
+    if !world.passed(since, world.knobs.settle, decisions) {
         return;
     }
     let Some(found) = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref()) else { return };

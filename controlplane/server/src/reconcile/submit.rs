@@ -1,17 +1,20 @@
 //! The submission protocol of DESIGN section 7: intent → job directory → `sbatch` → record. A crash between any two steps leaves a
 //! row that the next look understands.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use em_api::AttemptId;
 use em_api::status::EventType;
+use em_api::{AttemptId, ExperimentUid};
 use em_slurm::{JobScript, SubmitError, Submitted};
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::apply::{Failure, contained};
 use super::attempt::WHO;
+use super::disk::{DiskError, Work};
 use super::pace::Pace;
 use super::shard::Place;
 use super::world::{View, after};
@@ -29,14 +32,15 @@ pub(super) async fn submit_all(
     pace: &mut Pace,
     jobs: Vec<(&View, &Attempt)>,
     stop: &CancellationToken,
-) -> Vec<store::Result<()>> {
+) -> Vec<(ExperimentUid, Result<(), Failure>)> {
     let pace = Mutex::new(pace);
     let trouble = AtomicBool::new(false);
     let mut submissions = Vec::with_capacity(jobs.len());
     for (view, attempt) in jobs {
-        submissions.push(submit(reconciler, &pace, &trouble, stop, view, attempt));
+        let submission = contained(submit(reconciler, &pace, &trouble, stop, view, attempt));
+        submissions.push(submission.map(|result| (view.open.stored.uid, result)));
     }
-    futures_util::stream::iter(submissions).buffer_unordered(reconciler.timing.submit_at_once).collect().await
+    futures_util::stream::iter(submissions).buffer_unordered(reconciler.submit_at_once).collect().await
 }
 
 /// Submits an attempt's job and records what came of it.
@@ -47,7 +51,7 @@ async fn submit(
     stop: &CancellationToken,
     view: &View,
     attempt: &Attempt,
-) -> store::Result<()> {
+) -> Result<(), Failure> {
     if trouble.load(Ordering::Relaxed) || stop.is_cancelled() {
         return Ok(());
     }
@@ -55,23 +59,25 @@ async fn submit(
     let token = access::new_secret("ema");
     reconciler.store.begin_submitting(attempt.id, attempt.revision, &access::hash(&token), now()).await?;
     let revision = attempt.revision + 1;
-    let (state, event) = match write_job_dir(reconciler, view, attempt, token).await {
-        Err(error) => {
-            warn!(attempt.id = %attempt.id, %error, "the job directory could not be written");
-            let message = format!("the job directory could not be written: {error}. Check the space and rights of --job-dir");
-            (intended_again(reconciler), Some(warning("JobDirectoryFailed", message)))
-        }
-        Ok(script) => {
-            let answer = reconciler.slurm.submit(&script).await;
-            trouble.fetch_or(answer.is_err(), Ordering::Relaxed);
-            held(pace).hot(clock::instant());
-            after_sbatch(reconciler, &mut held(pace), attempt, answer)
+    let script = match write_job_dir(reconciler, view, attempt, token).await {
+        Ok(script) => script,
+        Err((error, dir)) => {
+            let failure = Failure::disk(&error, &dir);
+            let Failure::Disk(message, reason) = &failure else { return Err(failure) };
+            let event = warning(reason, format!("the job directory could not be written: {message}"));
+            let again = AttemptState::Intended { not_before: now() };
+            reconciler.store.save_attempt(attempt.id, revision, &again, Some(&event)).await?;
+            return Err(failure);
         }
     };
+    let answer = reconciler.slurm.submit(&script).await;
+    trouble.fetch_or(answer.is_err(), Ordering::Relaxed);
+    held(pace).hot(clock::instant());
+    let (state, event) = after_sbatch(reconciler, &mut held(pace), attempt, answer);
     match reconciler.store.save_attempt(attempt.id, revision, &state, event.as_ref()).await {
         // The job started and claimed before sbatch's answer was recorded: the claim has stored its id.
         Err(store::Error::Stale(_)) => Ok(()),
-        other => other,
+        other => Ok(other?),
     }
 }
 
@@ -150,7 +156,13 @@ fn warning(reason: &'static str, message: String) -> NewEvent {
     NewEvent { kind: EventType::Warning, who: WHO.to_owned(), reason, message }
 }
 
-async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, token: String) -> std::io::Result<JobScript> {
+/// Errors: with the folder that could not be written.
+async fn write_job_dir(
+    reconciler: &Reconciler,
+    view: &View,
+    attempt: &Attempt,
+    token: String,
+) -> Result<JobScript, (DiskError, PathBuf)> {
     let stored = &view.open.stored;
     let unfinished = view
         .open
@@ -174,8 +186,12 @@ async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, 
     let node = if let Place::On(node) = &place { Some(node.as_str()) } else { None };
     let script = job::script(&reconciler.jobs, (&stored.name, stored.uid), &stored.spec, ids, &attempt.job_name, node);
     let (dir, files) = (script.job_dir.clone(), job::Files { plan, token, script: script.render() });
-    tokio::task::spawn_blocking(move || job::write(&dir, &files)).await.map_err(std::io::Error::other)??;
-    Ok(script)
+    let place = dir.clone();
+    let written = reconciler.disk.run(stored.uid, Work::WriteJob, &dir, move || job::write(&place, &files)).await;
+    match written.and_then(|written| Ok(written?)) {
+        Ok(()) => Ok(script),
+        Err(error) => Err((error, dir)),
+    }
 }
 
 /// Used by callers that hold only the id.

@@ -5,6 +5,7 @@ pub mod access;
 pub mod attempts;
 mod changes;
 pub mod claims;
+pub mod cleanup;
 mod codec;
 pub mod counted;
 mod dialect;
@@ -13,12 +14,14 @@ pub mod experiments;
 pub mod handed_in;
 mod import;
 mod lists;
+pub mod outbox;
 mod parts;
 pub mod records;
 pub mod status;
 pub mod telemetry;
 pub mod transitions;
 pub mod trials;
+mod unavailable;
 pub mod watch;
 pub mod world;
 mod writer;
@@ -32,6 +35,7 @@ use tokio::sync::{Notify, watch as signal};
 
 pub use crate::clock::now;
 use dialect::Address;
+pub use unavailable::Unavailable;
 use writer::{Write, Writer};
 
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,8 @@ pub enum Error {
     NotCommitted(#[source] Arc<sqlx::Error>),
     #[error("too many writes wait for the database")]
     Busy,
+    #[error("the database did not answer in time")]
+    Late,
     #[error("applying the database's migrations")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// A stored text that this version cannot read.

@@ -10,7 +10,7 @@ use crate::clock::now;
 use crate::probe::simulated::Probe;
 use crate::reconcile::world::after;
 
-const SUBMIT_FAULTS: [SubmitFault; 9] = [
+pub(super) const SUBMIT_FAULTS: [SubmitFault; 10] = [
     SubmitFault::AnswerLost,
     SubmitFault::TakenLate(4),
     SubmitFault::TakenLate(15),
@@ -19,6 +19,7 @@ const SUBMIT_FAULTS: [SubmitFault; 9] = [
     SubmitFault::RefusedWithRecord,
     SubmitFault::Limited,
     SubmitFault::Unreachable,
+    SubmitFault::Doubled,
     SubmitFault::Doubled,
 ];
 

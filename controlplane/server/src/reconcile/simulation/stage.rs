@@ -11,19 +11,21 @@ use std::time::Duration;
 
 use em_api::{AttemptId, Timestamp};
 use jiff::SignedDuration;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
 use super::agents::{Agent, FolderClaim, Grant, Step};
 use super::checks::Checks;
+use super::faults::SUBMIT_FAULTS;
 use super::slurm::{SimSlurm, Truth};
 use super::users::Users;
 use crate::clock::{self, now};
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::probe::simulated::{self as probe, Probe};
-use crate::reconcile::pace::Pace;
+use crate::reconcile::limits::Limits;
 use crate::reconcile::world::{Knobs, after};
 use crate::reconcile::{Look, MOST_ROUNDS, PAUSE_AFTER_ERROR, Reconciler, SHORTEST_PAUSE, Timing};
 use crate::store::Store;
@@ -57,12 +59,8 @@ pub(super) struct Stage {
     broken: Option<String>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one")]
 enum Server {
-    Up {
-        reconciler: Reconciler,
-        pace: Pace,
-    },
+    Up(Box<Reconciler>),
     /// Killed or stopped.
     Down {
         until: Timestamp,
@@ -134,6 +132,10 @@ impl Stage {
         for name in ["train-1", "em-otherone-01h"] {
             self.slurm.state().add(name, "foreign", PathBuf::new(), 0);
         }
+        if self.rng.random_bool(0.4) {
+            let fault = SUBMIT_FAULTS.choose(&mut self.rng).copied();
+            self.slurm.state().fault = fault;
+        }
         self.user_creates().await;
         self.next_fault = self.in_seconds(1..30);
     }
@@ -165,7 +167,7 @@ impl Stage {
     async fn next(&mut self) -> bool {
         let calm = self.faults_left == 0;
         let mut due = match self.server {
-            Server::Up { .. } => self.look_at,
+            Server::Up(_) => self.look_at,
             Server::Down { until } => until,
             Server::Busy => unreachable!("looks end before the next event"),
         };
@@ -206,7 +208,7 @@ impl Stage {
             let names: Vec<String> = open.iter().map(|one| format!("{} {}", one.stored.name, one.stored.phase.as_str())).collect();
             self.broken(format!("no rest {CALM:#} after the last fault: {names:?}"));
         }
-        if !matches!(self.server, Server::Up { .. }) || self.look_at.duration_since(now()) < SignedDuration::from_secs(1) {
+        if !matches!(self.server, Server::Up(_)) || self.look_at.duration_since(now()) < SignedDuration::from_secs(1) {
             return false;
         }
         if !self.agents.is_empty() || self.slurm.state().jobs.iter().any(|job| job.live() && job.shard != "foreign") {
@@ -292,7 +294,7 @@ impl Stage {
 
     async fn server_acts(&mut self) {
         match self.server {
-            Server::Up { .. } if self.look_at <= now() => self.look().await,
+            Server::Up(_) if self.look_at <= now() => self.look().await,
             Server::Down { until } if until <= now() => self.start_server().await,
             _ => {}
         }
@@ -316,13 +318,13 @@ impl Stage {
             collect_grace: SignedDuration::from_secs(5),
             cancel_again: SignedDuration::from_secs(30),
             awake_since: now(),
+            limits: Limits::default(),
         };
         let timing = Timing { submit_at_once: 1, ..Timing::default() };
         let (slurm, metrics) = (self.slurm.clone(), self.metrics.clone());
         let reconciler = Reconciler::new(self.store.clone(), slurm, jobs, knobs, timing, metrics);
-        let mut pace = Pace::new(timing);
-        pace.hot(clock::instant());
-        self.server = Server::Up { reconciler, pace };
+        reconciler.memory.lock().await.pace.hot(clock::instant());
+        self.server = Server::Up(Box::new(reconciler));
         self.look_at = now();
         self.slurm.state().reads.clear();
         self.note("the server is up".to_owned());
@@ -337,13 +339,14 @@ impl Stage {
         if self.crowded && self.faults_left > 0 && self.planned == Probe::Off {
             self.planned = Probe::Pause(self.rng.random_range(0..8));
         }
-        let Server::Up { reconciler, mut pace } = std::mem::replace(&mut self.server, Server::Busy) else { return };
+        let Server::Up(reconciler) = std::mem::replace(&mut self.server, Server::Busy) else { return };
+        let mut memory = reconciler.memory.lock().await;
         let (stop, mut rounds) = (CancellationToken::new(), 0);
         let wait = loop {
             let kill = matches!(self.planned, Probe::Kill(_));
             probe::set(self.planned);
             let look = {
-                let mut look = pin!(reconciler.look(&mut pace, &stop));
+                let mut look = pin!(reconciler.look(&mut memory, &stop));
                 loop {
                     let step = poll_fn(|context| match look.as_mut().poll(context) {
                         Poll::Ready(look) => Poll::Ready(Some(look)),
@@ -380,7 +383,8 @@ impl Stage {
                 Some(Look::Wait(wait)) => break wait,
             }
         };
-        self.server = Server::Up { reconciler, pace };
+        drop(memory);
+        self.server = Server::Up(reconciler);
         let wait = SignedDuration::try_from(wait.max(SHORTEST_PAUSE)).expect("a short time");
         self.look_at = after(now(), wait);
         if rounds > 0 {

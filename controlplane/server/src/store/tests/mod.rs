@@ -17,6 +17,7 @@ macro_rules! suites {
         mod records;
         mod stale;
         mod upgrade;
+        mod upkeep;
         mod writers;
     };
 }
