@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::access::{self, Caller};
 use super::problem::{Answer, Refusal};
 use super::selector::Selector;
-use super::{App, logs, parts, patch, report, results, watch};
+use super::{App, idempotency, logs, parts, patch, report, results, watch};
 use crate::admit::{Admitted, NameChoice, admit, cluster_warnings, parse_body};
 use crate::job;
 use crate::store::experiments::{Creation, measured};
@@ -56,10 +56,18 @@ struct CreateQuery {
 }
 
 async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
-    let value = parse_body(&body, content_type(&request))?;
+    let media_type = content_type(&request);
+    let dry_run = query.dry_run.unwrap_or(false);
+    let key = idempotency::key(&request, media_type.unwrap_or_default(), &body)?.filter(|_| !dry_run);
+    let _turn = key.as_ref().map(|key| app.in_flight.enter(&who.owner, key)).transpose()?;
+    if let Some(key) = &key
+        && let Some(kept) = app.store.kept_answer(&who.owner, key).await?
+    {
+        return Ok(created(kept.new, &kept.answer));
+    }
+    let value = parse_body(&body, media_type)?;
     let mut admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
     admitted.warnings.extend(surprises(&app, &admitted).await);
-    let dry_run = query.dry_run.unwrap_or(false);
     if let Some(dir) = &query.standalone {
         let standalone =
             if dry_run { job::standalone(&app.jobs, Store::preview(&admitted, &who.owner), dir) } else { Err(DRY_ONLY.to_owned()) };
@@ -73,16 +81,24 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
         let script = Some(parts::preview_script(&app, &experiment));
         return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan: None }));
     }
-    let (mut response, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
-        Creation::New(experiment) => {
-            let mut response = HttpResponse::Created();
-            response.insert_header(location(&experiment));
-            (response, experiment)
-        }
-        Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
+    if let Some(key) = &key {
+        let kept = app.store.create_once(&admitted, &who.owner, key).await?;
+        return Ok(created(kept.new, &kept.answer));
+    }
+    let (new, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
+        Creation::New(experiment) => (true, experiment),
+        Creation::Existing(experiment) => (false, experiment),
     };
-    response.insert_header(etag(&experiment));
-    Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
+    Ok(created(new, &Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
+}
+
+/// 201 with the address, or 200 for one that was there.
+fn created(new: bool, answer: &Created) -> HttpResponse {
+    let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
+    if new {
+        response.insert_header(location(&answer.experiment));
+    }
+    response.insert_header(etag(&answer.experiment)).json(answer)
 }
 
 /// What the cluster does not have, as far as it is known: an old look warns of nothing.

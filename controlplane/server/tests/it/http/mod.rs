@@ -9,6 +9,7 @@ mod following;
 mod importing;
 mod measured;
 mod refusals;
+mod repeating;
 mod scraping;
 mod server;
 mod sessions;

@@ -33,7 +33,7 @@ pub(super) struct Server {
     http: reqwest::Client,
     stop: CancellationToken,
     handle: ServerHandle,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
 }
 
 impl Server {
@@ -56,7 +56,7 @@ impl Server {
         let handle = running.handle();
         tokio::spawn(running);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut server = Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, _state: state };
+        let mut server = Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, state };
         server.admin = server.token(Role::Admin).await;
         server.scraper = server.token(Role::Scraper).await;
         server
@@ -91,6 +91,14 @@ impl Server {
 
     pub(super) async fn get(&self, path: &str) -> Response {
         self.ask(Method::GET, path).send().await.unwrap()
+    }
+
+    /// How many rows a table has, read past the store.
+    pub(super) async fn rows(&self, table: &str) -> i64 {
+        let database = sqlx::AnyPool::connect(&Store::sqlite_url(self.state.path())).await.unwrap();
+        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"))).fetch_one(&database).await;
+        database.close().await;
+        count.unwrap()
     }
 
     pub(super) async fn post(&self, body: Value) -> Experiment {
