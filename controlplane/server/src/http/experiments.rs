@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::access::{self, Caller};
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use super::selector::Selector;
 use super::{App, idempotency, logs, parts, patch, report, results, watch};
@@ -48,7 +49,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateQuery {
     dry_run: Option<bool>,
     /// With `dryRun`: script and plan for a run in this folder, without a server.
@@ -125,7 +126,7 @@ async fn preview(app: &App, admitted: &Admitted, owner: &str) -> Answer<Experime
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ListQuery {
     limit: Option<u32>,
     #[serde(rename = "continue")]
@@ -165,18 +166,18 @@ async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> 
     Ok(HttpResponse::Ok().json(ExperimentList { items, next }))
 }
 
-async fn read(app: Data<App>, name: Path<String>) -> Answer {
+async fn read(app: Data<App>, name: Path<Name>) -> Answer {
     Ok(shown(HttpResponse::Ok(), &app.store.experiment(&name).await?))
 }
 
-async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<String>, body: Bytes) -> Answer {
+async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>, body: Bytes) -> Answer {
     let stored = app.store.stored(&name).await?;
     let patch = patch::read(&parse_body(&body, content_type(&request))?, &stored)?;
     let changed = app.store.patch_experiment(&name, &patch, if_match(&request)?, &who.owner).await?;
     Ok(shown(HttpResponse::Ok(), &changed))
 }
 
-async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<String>) -> Answer {
+async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>) -> Answer {
     if let Some(version) = if_match(&request)?
         && app.store.stored(&name).await?.resource_version.cast_unsigned() != version
     {
@@ -208,5 +209,5 @@ fn if_match(request: &HttpRequest) -> Answer<Option<u64>> {
 }
 
 fn content_type(request: &HttpRequest) -> Option<&str> {
-    request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+    request.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("unreadable"))
 }

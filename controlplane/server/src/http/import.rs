@@ -21,6 +21,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ImportQuery {
     /// Instead of the experiment's own name.
     name: Option<String>,

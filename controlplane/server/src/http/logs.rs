@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::sync::watch::Receiver;
 
 use super::App;
+use super::name::Name;
 use super::problem::Answer;
 use super::stream::{Broken, News, Seat, news};
 use crate::store;
@@ -18,6 +19,7 @@ use crate::store;
 const PAGE: i64 = 500;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     after: Option<u64>,
     follow: Option<bool>,
@@ -33,12 +35,12 @@ struct Tail {
     _seat: Seat,
 }
 
-pub(super) async fn logs(app: Data<App>, name: Path<String>, query: Query<LogsQuery>) -> Answer {
+pub(super) async fn logs(app: Data<App>, name: Path<Name>, query: Query<LogsQuery>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let tail = Tail {
         uid: stored.uid,
         name: stored.name,
-        after: query.after.and_then(|after| i64::try_from(after).ok()).unwrap_or(0),
+        after: query.after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX)),
         follow: query.follow.unwrap_or(false),
         versions: app.store.versions(),
         _seat: Seat::take(&app)?,

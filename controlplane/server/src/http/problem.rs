@@ -200,6 +200,8 @@ pub(super) fn settle(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBod
             Refusal::new(status, "method_not_allowed", format!("this address does not take {}", request.method()))
         }
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        // Address, query and JSON have words of their own; what is left is the transport of a body.
+        StatusCode::BAD_REQUEST => Refusal::bad_request("malformed_body", "the body could not be read to its end"),
         _ => Refusal::new(status, "refused", status.canonical_reason().unwrap_or("the request was refused")),
     };
     let mut response = refusal.error_response();

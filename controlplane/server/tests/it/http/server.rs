@@ -1,5 +1,6 @@
 //! A server for one test, the experiment that tests post, and what an agent hands in. The numbers are made up.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
@@ -95,10 +96,21 @@ impl Server {
 
     /// How many rows a table has, read past the store.
     pub(super) async fn rows(&self, table: &str) -> i64 {
+        self.all_rows().await[table]
+    }
+
+    /// How many rows each table has, read past the store.
+    pub(super) async fn all_rows(&self) -> BTreeMap<String, i64> {
         let database = sqlx::AnyPool::connect(&Store::sqlite_url(self.state.path())).await.unwrap();
-        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"))).fetch_one(&database).await;
+        let tables = "SELECT name FROM sqlite_master WHERE type = 'table'";
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&database).await.unwrap();
+        let mut rows = BTreeMap::new();
+        for table in tables {
+            let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+            rows.insert(table, sqlx::query_scalar(count).fetch_one(&database).await.unwrap());
+        }
         database.close().await;
-        count.unwrap()
+        rows
     }
 
     pub(super) async fn post(&self, body: Value) -> Experiment {
