@@ -14,6 +14,7 @@ mod raw;
 mod refusals;
 mod repeating;
 mod scraping;
+mod selecting;
 mod server;
 mod sessions;
 mod watching;
