@@ -27,6 +27,7 @@ mod observe;
 mod pages;
 mod parts;
 mod patch;
+mod preconditions;
 mod problem;
 mod report;
 mod results;

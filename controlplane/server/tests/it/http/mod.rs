@@ -4,6 +4,7 @@
 mod access;
 mod agents;
 mod changing;
+mod conditional;
 mod creating;
 mod following;
 mod hostile_bodies;

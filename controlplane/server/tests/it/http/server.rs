@@ -94,6 +94,12 @@ impl Server {
         self.ask(Method::GET, path).send().await.unwrap()
     }
 
+    /// Our own exposition.
+    pub(super) async fn metrics(&self) -> String {
+        let request = self.bare(Method::GET, "/metrics").bearer_auth(&self.scraper);
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
     /// How many rows a table has, read past the store.
     pub(super) async fn rows(&self, table: &str) -> i64 {
         self.all_rows().await[table]
