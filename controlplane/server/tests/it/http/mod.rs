@@ -18,4 +18,5 @@ mod scraping;
 mod selecting;
 mod server;
 mod sessions;
+mod streaming;
 mod watching;
