@@ -16,6 +16,7 @@ use tracing::info;
 use crate::cluster;
 use crate::config::{ADMIN_TOKEN, HINT_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, Settings, StateDir};
 use crate::hints::Hints;
+use crate::housekeeping;
 use crate::http;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
@@ -96,6 +97,10 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     background.push(supervise("cleanup", metrics.clone(), stop.clone(), move || {
         let (cleaner, until) = (cleaner.clone(), until.clone());
         async move { cleaner.clean(until).await }
+    }));
+    let (kept, history, until) = (store.clone(), settings.watch_history, stop.clone());
+    background.push(supervise("housekeeping", metrics.clone(), stop.clone(), move || {
+        housekeeping::run(kept.clone(), history, until.clone())
     }));
     let until = stop.clone();
     let reconciler = supervise("reconciler", metrics, stop.clone(), move || {

@@ -223,6 +223,10 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_WEBHOOK_RETRY_PAUSE", value_name = "DURATION")]
     pub webhook_retry_pause: Option<HumanDuration>,
 
+    /// How long removals of experiments are remembered for watchers that were away; who comes back later lists again [default: 24h]
+    #[arg(long, env = "EM_WATCH_HISTORY", value_name = "DURATION")]
+    pub watch_history: Option<HumanDuration>,
+
     /// Format of the log on standard error (its level is set by RUST_LOG) [default: text]
     #[arg(long, env = "EM_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,

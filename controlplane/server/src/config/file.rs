@@ -51,6 +51,7 @@ pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
         webhook_url: strong.webhook_url.or(weak.webhook_url),
         webhook_secret_file: strong.webhook_secret_file.or(weak.webhook_secret_file),
         webhook_retry_pause: strong.webhook_retry_pause.or(weak.webhook_retry_pause),
+        watch_history: strong.watch_history.or(weak.watch_history),
         log_format: strong.log_format.or(weak.log_format),
     }
 }

@@ -49,6 +49,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Where ends of experiments are told.
     pub webhook: Option<Webhook>,
+    pub watch_history: Duration,
     pub log_format: LogFormat,
 }
 
@@ -168,6 +169,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
             by_label: args.max_active.into_iter().map(|limit| (limit.key, limit.most)).collect(),
         },
         webhook,
+        watch_history: seconds("--watch-history", args.watch_history, 24 * 3600)?,
         log_format: args.log_format.unwrap_or(LogFormat::Text),
     })
 }

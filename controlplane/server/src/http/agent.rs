@@ -25,6 +25,8 @@ const ALREADY_CLAIMED: &str = "already_claimed";
 const FENCED: &str = "fenced";
 const CONFLICT: &str = "conflict";
 
+/// Of a host, a job id, a nonce.
+const LONGEST_WORD: usize = 255;
 const RECORD_BYTES: usize = 4 << 20;
 const MEASUREMENT_BYTES: usize = 8 << 20;
 
@@ -60,6 +62,14 @@ async fn shows_own_token(request: &ServiceRequest) -> Answer<()> {
 async fn claim(app: Data<App>, id: Path<AttemptId>, body: Json<ClaimRequest>) -> Answer {
     if body.attempt != *id {
         return Err(contradiction("attempt"));
+    }
+    for (field, text) in
+        [("slurm_job_id", &body.slurm_job_id), ("boot_nonce", &body.boot_nonce), ("node", &body.node), ("version", &body.version)]
+    {
+        if text.len() > LONGEST_WORD || text.chars().any(char::is_control) {
+            let detail = format!("{field} is a word of up to {LONGEST_WORD} bytes without control characters");
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail));
+        }
     }
     match app.store.claim(&body).await? {
         ClaimOutcome::Granted(answer) => Ok(HttpResponse::Ok().json(answer)),

@@ -10,6 +10,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::App;
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use super::results::{Computed, blocking, computed};
 use crate::report::{self, ReportFile};
@@ -17,7 +18,7 @@ use crate::report::{self, ReportFile};
 /// A report is one file without scripts; should a text of it ever become one, it does nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups";
 
-pub(super) async fn file(app: Data<App>, path: Path<(String, String)>) -> Answer {
+pub(super) async fn file(app: Data<App>, path: Path<(Name, String)>) -> Answer {
     let (name, ending) = path.into_inner();
     let (file, kind) = match ending.as_str() {
         "html" => ("report.html", "text/html; charset=utf-8"),
@@ -33,7 +34,7 @@ pub(super) async fn file(app: Data<App>, path: Path<(String, String)>) -> Answer
     Ok(show(made, kind))
 }
 
-pub(super) async fn plot(app: Data<App>, path: Path<(String, String)>) -> Answer {
+pub(super) async fn plot(app: Data<App>, path: Path<(Name, String)>) -> Answer {
     let (name, plot) = path.into_inner();
     let kind = match plot.rsplit_once('.') {
         Some((_, "png")) => "image/png",

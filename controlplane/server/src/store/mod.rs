@@ -11,10 +11,13 @@ pub mod counted;
 mod dialect;
 pub mod events;
 pub mod experiments;
+pub mod filter;
 pub mod handed_in;
+pub mod idempotency;
 mod import;
 mod lists;
 pub mod outbox;
+pub mod pages;
 mod parts;
 pub mod records;
 pub mod status;
@@ -51,6 +54,10 @@ pub enum Error {
     BeingDeleted(String),
     #[error("experiment {name} has ended ({phase})")]
     AlreadyEnded { name: String, phase: &'static str },
+    #[error("something else was posted with this key before")]
+    KeyReused,
+    #[error("a request with this key is being worked on")]
+    KeyInUse,
     #[error("using the database")]
     Database(#[from] sqlx::Error),
     /// The commit that this write was part of failed, for whatever cause: nothing of it is stored.

@@ -216,6 +216,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         claim_timeout: Duration::from_secs(1),
         limits: Default::default(),
         webhook: None,
+        watch_history: Duration::from_secs(24 * 3600),
         log_format: LogFormat::Text,
     }
 }

@@ -78,7 +78,7 @@ impl Stage {
             3..6 => self.wants(name, Desired::Run).await,
             6 => self.wants(name, Desired::Cancelled).await,
             _ => {
-                if self.store.delete_experiment(name, "user").await.is_ok() {
+                if self.store.delete_experiment(name, None, "user").await.is_ok() {
                     self.note(format!("{name} is deleted"));
                     self.users.wishes.get_mut(name).expect("known").deleted = true;
                     self.wake();
