@@ -6,6 +6,7 @@ use actix_web::web::{self, Bytes, Data, PayloadConfig, Query, ServiceConfig};
 use em_api::experiment::Created;
 use em_api::problem::FieldError;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::access::{self, Caller};
 use super::problem::{Answer, Refusal};
@@ -20,12 +21,31 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(import.route(web::post().to(import_run)));
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ImportQuery {
     /// Instead of the experiment's own name.
     name: Option<String>,
 }
 
+/// Take in what a run without a server measured
+/// The body is a zip of the run's folder.
+#[utoipa::path(
+    post,
+    path = "/import",
+    operation_id = "importRun",
+    tag = "experiments",
+    params(ImportQuery),
+    request_body(content = super::openapi::File, content_type = "application/zip"),
+    responses(
+        (status = 201, description = "Stored", body = Created, headers(("Location" = String))),
+        (status = 200, description = "It is there already", body = Created, headers(("Location" = String))),
+        (status = 409, description = "`already_exists` with another spec, `being_deleted`"),
+        (status = 413, description = "`too_large`"),
+        (status = 422, description = "`invalid_spec`, `invalid_query`"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn import_run(app: Data<App>, Caller(who): Caller, query: Query<ImportQuery>, body: Bytes) -> Answer {
     let read = blocking("reading an import", move || Ok(Import::read(&body))).await?;
     let mut import = read.map_err(refusal)?;

@@ -18,6 +18,7 @@ mod health;
 mod import;
 mod logs;
 mod observe;
+mod openapi;
 mod pages;
 mod parts;
 mod patch;
@@ -104,6 +105,7 @@ fn all(config: &mut ServiceConfig) {
     config
         .configure(basics)
         .configure(pages::routes)
+        .configure(openapi::routes)
         .configure(health::routes)
         .configure(scrape::routes)
         .configure(sessions::routes)

@@ -14,23 +14,63 @@ use crate::store::status;
 /// The newest so many are shown.
 const EVENTS: i64 = 1_000;
 
+/// List the trials of an experiment
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/trials",
+    operation_id = "listTrials",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "All trials", body = TrialList)),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn trials(app: Data<App>, name: Path<String>) -> Answer {
     let stored = app.store.stored(&name).await?;
     Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(stored.uid, stored.phase).await? }))
 }
 
+/// List the jobs of an experiment, the first one first
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/jobs",
+    operation_id = "listJobs",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "All jobs", body = JobList)),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn jobs(app: Data<App>, name: Path<String>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let attempts = app.store.attempts(stored.uid).await?;
     Ok(HttpResponse::Ok().json(JobList { items: attempts.iter().map(status::job).collect() }))
 }
 
+/// List what happened to an experiment, the newest 1,000
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/events",
+    operation_id = "listEvents",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "The events", body = EventList)),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn events(app: Data<App>, name: Path<String>) -> Answer {
     let stored = app.store.stored(&name).await?;
     Ok(HttpResponse::Ok().json(EventList { items: app.store.events(stored.uid, EVENTS).await? }))
 }
 
-/// The script of the newest job; before there is one, that of the first, with zeros for the attempt's id.
+/// Read the script of the newest job
+/// Before there is a job, that of the first, with zeros for the attempt's id.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/script",
+    operation_id = "readScript",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "As sbatch gets it", body = super::openapi::Text, content_type = "text/plain")),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn script(app: Data<App>, name: Path<String>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let newest = app.store.attempts(stored.uid).await?.pop();
