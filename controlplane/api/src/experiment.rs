@@ -105,7 +105,7 @@ pub struct SpecPatch {
     pub retries: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
-    /// `Some(None)` (`null` on the wire) takes the limit away.
+    /// `null` (`Some(None)`) takes the limit away.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<HumanDuration>))]
     pub ttl: Option<Option<HumanDuration>>,

@@ -58,6 +58,7 @@ async fn shows_own_token(request: &ServiceRequest) -> Answer<()> {
 }
 
 /// Claim an attempt: this process executes it
+///
 /// The same nonce claims again without harm.
 #[utoipa::path(
     post,
@@ -89,6 +90,7 @@ async fn claim(app: Data<App>, id: Path<AttemptId>, body: Json<ClaimRequest>) ->
 }
 
 /// Hand in records: phases, log lines, samples, vectors
+///
 /// An empty batch is a heartbeat. A record that came before is passed over.
 #[utoipa::path(
     post,
@@ -117,6 +119,7 @@ async fn records(app: Data<App>, id: Path<AttemptId>, body: Json<RecordBatch>) -
 }
 
 /// Hand in the measurement of a trial
+///
 /// The first one of an epoch counts; the same again is fine.
 #[utoipa::path(
     put,

@@ -30,6 +30,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 /// Read what the cluster has and what of it is free
+///
 /// As Slurm told lately; `ageSeconds` says how long ago.
 #[utoipa::path(
     get,
@@ -61,13 +62,14 @@ struct Hint {
 }
 
 /// Say that something changed in Slurm: look now
+///
 /// For Slurm's hooks, with the token of the file `hint-token`. Whatever the body says, it only means "look now".
 #[utoipa::path(
     post,
     path = "/slurm/hint",
     operation_id = "hint",
     tag = "cluster",
-    request_body(content = Option<super::openapi::Hint>, content_type = "application/json"),
+    request_body(content = super::openapi::Hint, content_type = "application/json"),
     responses((status = 202, description = "Heard"), (status = 413, description = "`too_large`")),
     security(("token" = [])),
 )]

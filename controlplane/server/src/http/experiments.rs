@@ -60,6 +60,7 @@ struct CreateQuery {
 }
 
 /// Create an experiment, or try one out
+///
 /// The body is read with all mistakes at once; fields left out get their defaults, which the answer shows. The same experiment posted
 /// again answers 200 and changes nothing. With `dryRun=true` nothing is stored and the answer carries the script of the first job.
 #[utoipa::path(
@@ -150,6 +151,7 @@ struct ListQuery {
 }
 
 /// List experiments in the order of their names, or watch them
+///
 /// A page holds `continue` when there is another. With `watch=true` the answer is a stream of events that begins with what there is, or
 /// behind the version in `Last-Event-ID`.
 #[utoipa::path(
@@ -157,7 +159,7 @@ struct ListQuery {
     path = "/experiments",
     operation_id = "listExperiments",
     tag = "experiments",
-    params(ListQuery, ("Last-Event-ID" = Option<u64>, Header, description = "With `watch`: the id of the last event seen")),
+    params(ListQuery, ("Last-Event-ID" = Option<u64>, Header, nullable = false, description = "With `watch`: the id of the last event seen")),
     responses(
         (status = 200, description = "A page, or with `watch=true` a stream", content((ExperimentList = "application/json"), (super::openapi::EventStream = "text/event-stream"))),
         (status = 410, description = "`expired`: watch again without Last-Event-ID"),
@@ -196,6 +198,7 @@ async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> 
 }
 
 /// Read an experiment
+///
 /// Complete: with all defaults, the server's own fields and the status.
 #[utoipa::path(
     get,
@@ -211,6 +214,7 @@ async fn read(app: Data<App>, name: Path<String>) -> Answer {
 }
 
 /// Change what may change after creation
+///
 /// A JSON merge patch of labels, annotations and `spec.desired`, `retries`, `priority`, `ttl`, `logsTtl`. `desired: Suspended`, `Run` and
 /// `Cancelled` suspend, resume and cancel. What is measured is fixed: another value there is refused.
 #[utoipa::path(
@@ -220,7 +224,7 @@ async fn read(app: Data<App>, name: Path<String>) -> Answer {
     tag = "experiments",
     params(
         ("name" = String, Path, description = "Name of the experiment", example = "demo"),
-        ("If-Match" = Option<String>, Header, description = "Change it only if this is its ETag", example = "\"7\""),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "Change it only if this is its ETag", example = "\"7\""),
     ),
     request_body(
         content(
@@ -247,6 +251,7 @@ async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
 }
 
 /// Delete an experiment
+///
 /// Its jobs are cancelled first; it is gone when none is left. Asking again does no harm.
 #[utoipa::path(
     delete,
@@ -255,7 +260,7 @@ async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
     tag = "experiments",
     params(
         ("name" = String, Path, description = "Name of the experiment", example = "demo"),
-        ("If-Match" = Option<String>, Header, description = "Delete it only if this is its ETag", example = "\"7\""),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "Delete it only if this is its ETag", example = "\"7\""),
     ),
     responses(
         (status = 202, description = "It is being deleted", body = Experiment, headers(("ETag" = String))),

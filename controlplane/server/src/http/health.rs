@@ -26,6 +26,7 @@ async fn health() -> &'static str {
 }
 
 /// Whether the server can work
+///
 /// Slurm being away does not change it.
 #[utoipa::path(
     get,

@@ -29,6 +29,7 @@ struct ImportQuery {
 }
 
 /// Take in what a run without a server measured
+///
 /// The body is a zip of the run's folder.
 #[utoipa::path(
     post,

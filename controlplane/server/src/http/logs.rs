@@ -38,6 +38,7 @@ struct Tail {
 }
 
 /// Read or follow the log of an experiment
+///
 /// One JSON object a line. Followed, the stream ends when the experiment has ended; an empty line says that the server is still there.
 #[utoipa::path(
     get,

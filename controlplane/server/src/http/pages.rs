@@ -40,6 +40,7 @@ async fn to_page() -> HttpResponse {
 }
 
 /// Read a file of the dashboard, or its page
+///
 /// They hold no data, so anybody may have them.
 #[utoipa::path(
     get,

@@ -61,6 +61,7 @@ pub(super) async fn events(app: Data<App>, name: Path<String>) -> Answer {
 }
 
 /// Read the script of the newest job
+///
 /// Before there is a job, that of the first, with zeros for the attempt's id.
 #[utoipa::path(
     get,

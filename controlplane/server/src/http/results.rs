@@ -50,6 +50,7 @@ impl Cache {
 }
 
 /// Read the results of an experiment
+///
 /// Computed from all measurements that are in, also while it runs.
 #[utoipa::path(
     get,

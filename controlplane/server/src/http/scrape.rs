@@ -39,6 +39,7 @@ async fn own(app: Data<App>) -> HttpResponse {
 }
 
 /// List the agents for Prometheus' HTTP service discovery
+///
 /// All agents are reached at the address by which Prometheus reached us, each by a path of its own.
 #[utoipa::path(
     get,

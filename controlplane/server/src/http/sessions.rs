@@ -36,6 +36,7 @@ pub(super) struct SignIn {
 }
 
 /// Sign a browser in with a token
+///
 /// Leaves a cookie that opens what the token opens.
 #[utoipa::path(
     post,
@@ -82,6 +83,7 @@ async fn sign_out(app: Data<App>, request: HttpRequest) -> Answer {
 }
 
 /// Make a link that signs a browser in
+///
 /// It works once, within 5 minutes, and by the address by which the caller found the server: through a tunnel it is the tunnel's.
 #[utoipa::path(
     post,

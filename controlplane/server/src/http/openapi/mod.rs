@@ -116,6 +116,7 @@ fn document() -> Value {
     });
     submission::add(&mut document);
     refusals::add(&mut document);
+    document["paths"]["/slurm/hint"]["post"]["requestBody"]["required"] = json!(false);
     // Both go to the same place.
     document["paths"]["/ui"] = document["paths"]["/"].clone();
     document["paths"]["/ui"]["get"]["operationId"] = json!("homeOfPages");

@@ -89,6 +89,14 @@ fn allow_null(schema: &mut Value) {
     }
 }
 
+fn forbid_null(schema: &mut Value) {
+    if let Some(target) = schema["oneOf"].as_array().and_then(|either| either.iter().find(|one| one.get("$ref").is_some())) {
+        *schema = target.clone();
+    } else if let Some(kind) = schema["type"].get(0) {
+        schema["type"] = kind.clone();
+    }
+}
+
 fn link(name: &str) -> Value {
     json!(format!("#/components/schemas/{name}"))
 }
@@ -102,23 +110,21 @@ fn spellings() -> Vec<(&'static str, &'static str, Value)> {
         let levels = json!({"type": "array", "items": level, "minItems": 1, "maxItems": 64, "uniqueItems": true});
         json!({"oneOf": [level, levels, {"type": "null"}], "description": about})
     };
-    let count = |least: u64, about: &str| {
-        json!({"oneOf": [whole(least, 100_000_000), {"type": "string", "pattern": r"^\s*[0-9][0-9_,]*(\.[0-9]+)?[kKmM]?\s*$"}, {"type": "null"}], "description": about})
-    };
-    let text_or_number = |pattern: &str, about: &str, example: &str| {
-        json!({"oneOf": [{"type": "string", "pattern": pattern}, {"type": "integer", "minimum": 1}, {"type": "null"}], "description": about, "examples": [example]})
-    };
-    let env = || {
-        json!({"type": ["object", "null"], "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}, "additionalProperties": {"type": ["string", "number"]}})
-    };
+    let count = |least: u64, about: &str| json!({"oneOf": [whole(least, 100_000_000), {"type": "string", "pattern": r"^\s*[0-9][0-9_,]*(\.[0-9]+)?[kKmM]?\s*$"}, {"type": "null"}], "description": about});
+    let text_or_number = |pattern: &str, about: &str, example: &str| json!({"oneOf": [{"type": "string", "pattern": pattern}, {"type": "integer", "minimum": 1}, {"type": "null"}], "description": about, "examples": [example]});
+    let env = || json!({"type": ["object", "null"], "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}, "additionalProperties": {"type": ["string", "number"]}});
     let label = || json!({"type": "string", "pattern": LABEL, "description": "Unique among the backends."});
     let path = || json!({"type": ["string", "null"], "pattern": "^/", "description": "An absolute path, as compute nodes see it."});
     vec![
         ("NewSpec", "desired", json!({"type": ["string", "null"], "enum": ["Run", "Suspended", null]})),
-        ("NewModel", "id", json!({
-            "type": "string", "maxLength": 200, "examples": ["sentence-transformers/all-MiniLM-L6-v2"],
-            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$",
-        })),
+        (
+            "NewModel",
+            "id",
+            json!({
+                "type": "string", "maxLength": 200, "examples": ["sentence-transformers/all-MiniLM-L6-v2"],
+                "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$",
+            }),
+        ),
         ("NewModel", "path", path()),
         ("NewDataset", "path", path()),
         ("NewDataset", "limit", count(1, "Texts loaded; 100K is 100000.")),
@@ -131,22 +137,32 @@ fn spellings() -> Vec<(&'static str, &'static str, Value)> {
         ("NewBackend", "python", path()),
         ("NewBackend", "apiKeyFile", path()),
         ("NewBackend", "env", env()),
-        ("NewBackend", "sweep", json!({
-            "type": ["object", "null"], "propertyNames": {"pattern": LABEL},
-            "additionalProperties": {"type": "array", "minItems": 1, "items": {"type": ["string", "number"]}},
-            "description": "One variant for each combination of the values: `batch`, `dtype`, `device`, or an option without its dashes.",
-            "examples": [{"api-server-count": [1, 4]}],
-        })),
+        (
+            "NewBackend",
+            "sweep",
+            json!({
+                "type": ["object", "null"], "propertyNames": {"pattern": LABEL},
+                "additionalProperties": {"type": "array", "minItems": 1, "items": {"type": ["string", "number"]}},
+                "description": "One variant for each combination of the values: `batch`, `dtype`, `device`, or an option without its dashes.",
+                "examples": [{"api-server-count": [1, 4]}],
+            }),
+        ),
         ("NewSlurm", "env", env()),
         ("NewSlurm", "gpus", text_or_number("[^ ]", "GPUs of the job.", "l40s:1")),
         ("NewSlurm", "gpusPerNode", text_or_number("[^ ]", "GPUs of a node.", "1")),
-        ("NewSlurm", "memory", text_or_number(
-            r"^\s*[0-9]{1,10}\s*([kKmMgGtT]([iI]?[bB])?)?\s*$", "Of a node; a bare number is MB.", "32G",
-        )),
-        ("NewSlurm", "time", json!({
-            "oneOf": [{"$ref": link("SlurmTime")}, {"type": "integer", "minimum": 1, "maximum": 527_040}, {"type": "null"}],
-            "description": "Time limit; a bare number is minutes.",
-        })),
+        (
+            "NewSlurm",
+            "memory",
+            text_or_number(r"^\s*[0-9]{1,10}\s*([kKmMgGtT]([iI]?[bB])?)?\s*$", "Of a node; a bare number is MB.", "32G"),
+        ),
+        (
+            "NewSlurm",
+            "time",
+            json!({
+                "oneOf": [{"$ref": link("SlurmTime")}, {"type": "integer", "minimum": 1, "maximum": 527_040}, {"type": "null"}],
+                "description": "Time limit; a bare number is minutes.",
+            }),
+        ),
     ]
 }
 
@@ -187,9 +203,7 @@ fn experiment() -> Value {
 }
 
 fn metadata() -> Value {
-    let pairs = |values: Value, about: &str| {
-        json!({"type": ["object", "null"], "maxProperties": 64, "additionalProperties": values, "description": about})
-    };
+    let pairs = |values: Value, about: &str| json!({"type": ["object", "null"], "maxProperties": 64, "additionalProperties": values, "description": about});
     let value = json!({"type": ["string", "null"], "pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"});
     let mut metadata = json!({
         "type": "object",
@@ -217,7 +231,12 @@ fn metadata() -> Value {
 fn patch(schemas: &mut Map<String, Value>) {
     pass_over(&mut schemas["ExperimentPatch"], &["apiVersion", "kind", "status"]);
     pass_over(&mut schemas["MetadataPatch"], &THEIRS);
-    pass_over(&mut schemas["MetadataPatch"], &["name"]);
+    schemas["MetadataPatch"]["properties"]["name"] = json!({"type": ["string", "null"], "description": "The name that it has."});
+    for (name, fields) in
+        [("ExperimentPatch", ["metadata", "spec"].as_slice()), ("SpecPatch", &["desired", "retries", "priority", "logsTtl"])]
+    {
+        fields.iter().for_each(|field| forbid_null(&mut schemas[name]["properties"][*field]));
+    }
     schemas["SpecPatch"]["additionalProperties"] = json!({"description": "Fixed at creation: the value that it has, or 409."});
 }
 

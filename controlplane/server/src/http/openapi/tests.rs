@@ -49,4 +49,6 @@ async fn every_route_is_in_the_document_and_nothing_else() {
 }
 
 #[test]
-fn dump() { std::fs::write("/tmp/openapi.json", serde_json::to_string_pretty(&document()).unwrap()).unwrap(); }
+fn dump() {
+    std::fs::write("/tmp/openapi.json", serde_json::to_string_pretty(&document()).unwrap()).unwrap();
+}
