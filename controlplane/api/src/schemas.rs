@@ -42,7 +42,7 @@ schema_of!(TrialId, id("One measured repetition of a cell."));
 schema_of!(AttemptId, id("The server's record of one Slurm job."));
 schema_of!(
     HumanDuration,
-    text("A length of time with its unit (d, h, m, s, ms): 90s, 2m, 1h30m, 250ms.", "duration", DURATION, "2m")
+    text("A length of time with its unit (d, h, m, s, ms): 90s, 2m, 1h30m, 250ms.", "human-duration", DURATION, "2m")
 );
 schema_of!(
     SlurmTime,

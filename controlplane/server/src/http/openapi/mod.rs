@@ -12,7 +12,6 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, ServiceConfig};
-use em_api::agent::{ClaimAnswer, ClaimRequest};
 use em_api::problem::Problem;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
@@ -88,7 +87,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
         page::to_page,
         page::asset,
     ),
-    components(schemas(Problem, ClaimAnswer, ClaimRequest)),
+    components(schemas(Problem, ReportEnding)),
     tags(
         (name = "experiments", description = "What to measure, and how it goes"),
         (name = "results", description = "What was measured: numbers, reports, plots"),
