@@ -52,6 +52,13 @@ impl Client {
         self.created(with_body(self.request(Method::POST, path), body)).await
     }
 
+    /// Creates under a key (a ULID, for example) of this one wish: sent again with the same key after a lost answer, it makes nothing
+    /// new, with `generateName` neither. Errors: also 422 when the key came with another body, 409 `idempotency_in_flight`.
+    pub async fn create_once(&self, body: Body, key: &str) -> Result<Creation, ClientError> {
+        let request = self.request(Method::POST, "experiments").header("Idempotency-Key", key);
+        self.created(with_body(request, body)).await
+    }
+
     async fn created(&self, request: RequestBuilder) -> Result<Creation, ClientError> {
         let response = self.send(request).await?;
         let new = response.status() == StatusCode::CREATED;

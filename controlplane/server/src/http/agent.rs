@@ -25,6 +25,8 @@ const ALREADY_CLAIMED: &str = "already_claimed";
 const FENCED: &str = "fenced";
 const CONFLICT: &str = "conflict";
 
+/// Of a host, a job id, a nonce.
+const LONGEST_WORD: usize = 255;
 const RECORD_BYTES: usize = 4 << 20;
 const MEASUREMENT_BYTES: usize = 8 << 20;
 
@@ -71,7 +73,7 @@ async fn shows_own_token(request: &ServiceRequest) -> Answer<()> {
         (status = 200, description = "Granted", body = ClaimAnswer),
         (status = 409, description = "`already_claimed` by another process, `fenced`"),
         (status = 413, description = "`too_large`"),
-        (status = 415, description = "`unsupported_media_type`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
         (status = 422, description = "`invalid_body`"),
     ),
     security(("attempt" = [])),
@@ -79,6 +81,14 @@ async fn shows_own_token(request: &ServiceRequest) -> Answer<()> {
 async fn claim(app: Data<App>, id: Path<AttemptId>, body: Json<ClaimRequest>) -> Answer {
     if body.attempt != *id {
         return Err(contradiction("attempt"));
+    }
+    for (field, text) in
+        [("slurm_job_id", &body.slurm_job_id), ("boot_nonce", &body.boot_nonce), ("node", &body.node), ("version", &body.version)]
+    {
+        if text.len() > LONGEST_WORD || text.chars().any(char::is_control) {
+            let detail = format!("{field} is a word of up to {LONGEST_WORD} bytes without control characters");
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail));
+        }
     }
     match app.store.claim(&body).await? {
         ClaimOutcome::Granted(answer) => Ok(HttpResponse::Ok().json(answer)),
@@ -103,7 +113,7 @@ async fn claim(app: Data<App>, id: Path<AttemptId>, body: Json<ClaimRequest>) ->
         (status = 200, description = "Stored", body = RecordAnswer),
         (status = 409, description = "`fenced`: a newer process holds the claim"),
         (status = 413, description = "`too_large`"),
-        (status = 415, description = "`unsupported_media_type`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
         (status = 422, description = "`invalid_body`"),
     ),
     security(("attempt" = [])),
@@ -132,7 +142,7 @@ async fn records(app: Data<App>, id: Path<AttemptId>, body: Json<RecordBatch>) -
         (status = 200, description = "Accepted", body = RecordAnswer),
         (status = 409, description = "`conflict` with another one of this epoch, `fenced`"),
         (status = 413, description = "`too_large`"),
-        (status = 415, description = "`unsupported_media_type`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
         (status = 422, description = "`invalid_body`, `foreign_measurement`"),
     ),
     security(("attempt" = [])),

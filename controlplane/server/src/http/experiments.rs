@@ -12,9 +12,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::access::{self, Caller};
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use super::selector::Selector;
-use super::{App, logs, parts, patch, report, results, watch};
+use super::{App, idempotency, logs, parts, patch, report, results, watch};
 use crate::admit::{Admitted, NameChoice, admit, cluster_warnings, parse_body};
 use crate::job;
 use crate::store::experiments::{Creation, measured};
@@ -50,7 +51,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateQuery {
     /// Store nothing; answer what a creation would.
     dry_run: Option<bool>,
@@ -68,23 +69,41 @@ struct CreateQuery {
     path = "/experiments",
     operation_id = "createExperiment",
     tag = "experiments",
-    params(CreateQuery),
+    params(
+        CreateQuery,
+        (
+            "Idempotency-Key" = Option<String>,
+            Header,
+            nullable = false,
+            description = "One word of the caller's, new for each experiment: a request repeated with it is carried out once",
+            pattern = "^[!-~]{1,255}$",
+            example = "01JDEXAMPLE0000000000000000",
+        ),
+    ),
     request_body(content((super::openapi::NewExperiment = "application/json"), (super::openapi::NewExperiment = "application/yaml"))),
     responses(
         (status = 201, description = "Stored", body = Created, headers(("Location" = String), ("ETag" = String))),
         (status = 200, description = "It is there already, or this was a dry run", body = Created, headers(("ETag" = String))),
-        (status = 409, description = "`already_exists` with another spec, `being_deleted`"),
+        (status = 409, description = "`already_exists` with another spec, `being_deleted`, `idempotency_in_flight`"),
         (status = 413, description = "`too_large`"),
-        (status = 415, description = "`unsupported_media_type`"),
-        (status = 422, description = "`invalid_spec`: one entry of `errors` a mistake"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_spec`: one entry of `errors` a mistake; `idempotency_key_reused`"),
     ),
     security(("token" = []), ("session" = [])),
 )]
 async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
-    let value = parse_body(&body, content_type(&request))?;
+    let media_type = content_type(&request);
+    let dry_run = query.dry_run.unwrap_or(false);
+    let key = idempotency::key(&request, media_type.unwrap_or_default(), &body)?.filter(|_| !dry_run);
+    let _turn = key.as_ref().map(|key| app.in_flight.enter(&who.owner, key)).transpose()?;
+    if let Some(key) = &key
+        && let Some(kept) = app.store.kept_answer(&who.owner, key).await?
+    {
+        return Ok(created(kept.new, &kept.answer));
+    }
+    let value = parse_body(&body, media_type)?;
     let mut admitted = admit(&value).map_err(|errors| Refusal::fields("invalid_spec", "the experiment", errors))?;
     admitted.warnings.extend(surprises(&app, &admitted).await);
-    let dry_run = query.dry_run.unwrap_or(false);
     if let Some(dir) = &query.standalone {
         let standalone =
             if dry_run { job::standalone(&app.jobs, Store::preview(&admitted, &who.owner), dir) } else { Err(DRY_ONLY.to_owned()) };
@@ -98,16 +117,24 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
         let script = Some(parts::preview_script(&app, &experiment));
         return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan: None }));
     }
-    let (mut response, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
-        Creation::New(experiment) => {
-            let mut response = HttpResponse::Created();
-            response.insert_header(location(&experiment));
-            (response, experiment)
-        }
-        Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
+    if let Some(key) = &key {
+        let kept = app.store.create_once(&admitted, &who.owner, key).await?;
+        return Ok(created(kept.new, &kept.answer));
+    }
+    let (new, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
+        Creation::New(experiment) => (true, experiment),
+        Creation::Existing(experiment) => (false, experiment),
     };
-    response.insert_header(etag(&experiment));
-    Ok(response.json(Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
+    Ok(created(new, &Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
+}
+
+/// 201 with the address, or 200 for one that was there.
+fn created(new: bool, answer: &Created) -> HttpResponse {
+    let mut response = if new { HttpResponse::Created() } else { HttpResponse::Ok() };
+    if new {
+        response.insert_header(location(&answer.experiment));
+    }
+    response.insert_header(etag(&answer.experiment)).json(answer)
 }
 
 /// What the cluster does not have, as far as it is known: an old look warns of nothing.
@@ -135,7 +162,7 @@ async fn preview(app: &App, admitted: &Admitted, owner: &str) -> Answer<Experime
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ListQuery {
     /// Experiments a page; 100 when left out.
     #[param(minimum = 1, maximum = 500)]
@@ -209,7 +236,7 @@ async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> 
     responses((status = 200, description = "The experiment", body = Experiment, headers(("ETag" = String)))),
     security(("token" = []), ("session" = [])),
 )]
-async fn read(app: Data<App>, name: Path<String>) -> Answer {
+async fn read(app: Data<App>, name: Path<Name>) -> Answer {
     Ok(shown(HttpResponse::Ok(), &app.store.experiment(&name).await?))
 }
 
@@ -238,12 +265,12 @@ async fn read(app: Data<App>, name: Path<String>) -> Answer {
         (status = 409, description = "`spec_immutable`, `already_ended`, `being_deleted`"),
         (status = 412, description = "`precondition_failed`: it was changed in between"),
         (status = 413, description = "`too_large`"),
-        (status = 415, description = "`unsupported_media_type`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
         (status = 422, description = "`invalid_patch`: one entry of `errors` a mistake"),
     ),
     security(("token" = []), ("session" = [])),
 )]
-async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<String>, body: Bytes) -> Answer {
+async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>, body: Bytes) -> Answer {
     let stored = app.store.stored(&name).await?;
     let patch = patch::read(&parse_body(&body, content_type(&request))?, &stored)?;
     let changed = app.store.patch_experiment(&name, &patch, if_match(&request)?, &who.owner).await?;
@@ -268,7 +295,7 @@ async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
     ),
     security(("token" = []), ("session" = [])),
 )]
-async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<String>) -> Answer {
+async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>) -> Answer {
     if let Some(version) = if_match(&request)?
         && app.store.stored(&name).await?.resource_version.cast_unsigned() != version
     {
@@ -300,5 +327,5 @@ fn if_match(request: &HttpRequest) -> Answer<Option<u64>> {
 }
 
 fn content_type(request: &HttpRequest) -> Option<&str> {
-    request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+    request.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("unreadable"))
 }

@@ -23,6 +23,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct ImportQuery {
     /// Instead of the experiment's own name.
     name: Option<String>,

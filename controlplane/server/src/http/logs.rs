@@ -11,6 +11,7 @@ use tokio::sync::watch::Receiver;
 use utoipa::IntoParams;
 
 use super::App;
+use super::name::Name;
 use super::problem::Answer;
 use super::stream::{Broken, News, Seat, news};
 use crate::store;
@@ -20,6 +21,7 @@ const PAGE: i64 = 500;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     /// Begin behind this `seq`.
     after: Option<u64>,
@@ -49,12 +51,12 @@ struct Tail {
     responses((status = 200, description = "Lines, the oldest first", body = LogLine, content_type = "application/x-ndjson")),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn logs(app: Data<App>, name: Path<String>, query: Query<LogsQuery>) -> Answer {
+pub(super) async fn logs(app: Data<App>, name: Path<Name>, query: Query<LogsQuery>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let tail = Tail {
         uid: stored.uid,
         name: stored.name,
-        after: query.after.and_then(|after| i64::try_from(after).ok()).unwrap_or(0),
+        after: query.after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX)),
         follow: query.follow.unwrap_or(false),
         versions: app.store.versions(),
         _seat: Seat::take(&app)?,

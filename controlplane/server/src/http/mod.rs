@@ -14,9 +14,13 @@ mod access;
 mod agent;
 mod cluster;
 mod experiments;
+mod gate;
+mod head;
 mod health;
+mod idempotency;
 mod import;
 mod logs;
+mod name;
 mod observe;
 mod openapi;
 mod pages;
@@ -57,6 +61,7 @@ pub struct App {
     cookie: Arc<str>,
     stop: CancellationToken,
     cache: Arc<results::Cache>,
+    in_flight: Arc<idempotency::InFlight>,
     cluster: Cluster,
     hints: Hints,
 }
@@ -70,8 +75,9 @@ impl App {
     /// `address`: where the listener listens. `stop`: when cancelled, streams end.
     pub fn new(store: Store, metrics: Metrics, jobs: JobSettings, address: SocketAddr, stop: CancellationToken) -> Self {
         let cookie = format!("em_session_{}", address.port()).into();
-        let (cache, cluster, hints) = (Arc::default(), Cluster::default(), Hints::default());
-        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, cluster, hints }
+        let (cache, in_flight) = (Arc::default(), Arc::default());
+        let (cluster, hints) = (Cluster::default(), Hints::default());
+        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, in_flight, cluster, hints }
     }
 
     /// Shares what the reconciler's side learns of the cluster, and the hints that it follows.

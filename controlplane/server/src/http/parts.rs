@@ -7,6 +7,7 @@ use em_api::status::{EventList, JobList, TrialList};
 use em_api::{AttemptId, ShardId};
 
 use super::App;
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use crate::job;
 use crate::store::status;
@@ -24,7 +25,7 @@ const EVENTS: i64 = 1_000;
     responses((status = 200, description = "All trials", body = TrialList)),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn trials(app: Data<App>, name: Path<String>) -> Answer {
+pub(super) async fn trials(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(stored.uid, stored.phase).await? }))
 }
@@ -39,7 +40,7 @@ pub(super) async fn trials(app: Data<App>, name: Path<String>) -> Answer {
     responses((status = 200, description = "All jobs", body = JobList)),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn jobs(app: Data<App>, name: Path<String>) -> Answer {
+pub(super) async fn jobs(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let attempts = app.store.attempts(stored.uid).await?;
     Ok(HttpResponse::Ok().json(JobList { items: attempts.iter().map(status::job).collect() }))
@@ -55,7 +56,7 @@ pub(super) async fn jobs(app: Data<App>, name: Path<String>) -> Answer {
     responses((status = 200, description = "The events", body = EventList)),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn events(app: Data<App>, name: Path<String>) -> Answer {
+pub(super) async fn events(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     Ok(HttpResponse::Ok().json(EventList { items: app.store.events(stored.uid, EVENTS).await? }))
 }
@@ -72,7 +73,7 @@ pub(super) async fn events(app: Data<App>, name: Path<String>) -> Answer {
     responses((status = 200, description = "As sbatch gets it", body = super::openapi::Text, content_type = "text/plain")),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn script(app: Data<App>, name: Path<String>) -> Answer {
+pub(super) async fn script(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let newest = app.store.attempts(stored.uid).await?.pop();
     let (shard, attempt, job_name) = match newest {

@@ -59,6 +59,11 @@ impl Refusal {
         )
     }
 
+    pub(super) fn key_in_use() -> Self {
+        let detail = "a request with this Idempotency-Key is being worked on; repeat it in a second to get its answer";
+        Self::conflict("idempotency_in_flight", detail)
+    }
+
     /// Ours to repair: the cause goes to the log, not to the caller.
     pub(super) fn internal(doing: &'static str, cause: &dyn fmt::Display) -> Self {
         error!(error = %cause, "{doing} failed");
@@ -117,6 +122,12 @@ impl From<store::Error> for Refusal {
                 "already_ended",
                 format!("experiment {name} has ended ({phase}); post it again under another name to run it again"),
             ),
+            store::Error::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key came with another body before; take a new key for a new experiment",
+            ),
+            store::Error::KeyInUse => Self::key_in_use(),
             store::Error::Database(sqlx::Error::PoolTimedOut) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the database is busy; try again in a moment")
             }
@@ -189,6 +200,8 @@ pub(super) fn settle(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBod
             Refusal::new(status, "method_not_allowed", format!("this address does not take {}", request.method()))
         }
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        // Address, query and JSON have words of their own; what is left is the transport of a body.
+        StatusCode::BAD_REQUEST => Refusal::bad_request("malformed_body", "the body could not be read to its end"),
         _ => Refusal::new(status, "refused", status.canonical_reason().unwrap_or("the request was refused")),
     };
     let mut response = refusal.error_response();

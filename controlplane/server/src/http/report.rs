@@ -11,6 +11,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::App;
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use super::results::{Computed, blocking, computed};
 use crate::report::{self, ReportFile};
@@ -41,7 +42,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
     ),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn file(app: Data<App>, path: Path<(String, String)>) -> Answer {
+pub(super) async fn file(app: Data<App>, path: Path<(Name, String)>) -> Answer {
     let (name, ending) = path.into_inner();
     let (file, kind) = match ending.as_str() {
         "html" => ("report.html", "text/html; charset=utf-8"),
@@ -67,7 +68,7 @@ pub(super) async fn file(app: Data<App>, path: Path<(String, String)>) -> Answer
     responses((status = 200, description = "The plot", content((super::openapi::File = "image/png"), (super::openapi::Text = "image/svg+xml")))),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn plot(app: Data<App>, path: Path<(String, String)>) -> Answer {
+pub(super) async fn plot(app: Data<App>, path: Path<(Name, String)>) -> Answer {
     let (name, plot) = path.into_inner();
     let kind = match plot.rsplit_once('.') {
         Some((_, "png")) => "image/png",

@@ -11,6 +11,7 @@ use em_api::results::Results;
 use em_api::status::Phase;
 
 use super::App;
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use crate::results::{ResultsInput, compute};
 
@@ -61,7 +62,7 @@ impl Cache {
     responses((status = 200, description = "The results", body = Results)),
     security(("token" = []), ("session" = [])),
 )]
-pub(super) async fn results(app: Data<App>, name: Path<String>) -> Answer {
+pub(super) async fn results(app: Data<App>, name: Path<Name>) -> Answer {
     let computed = computed(&app, &name).await?;
     Ok(HttpResponse::Ok().json(&computed.results))
 }

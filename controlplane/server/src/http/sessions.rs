@@ -20,6 +20,9 @@ use crate::store::now;
 const LINK_SECONDS: i64 = 5 * 60;
 const SESSION_SECONDS: i64 = 7 * 86_400;
 
+/// The address that a link opens.
+pub(super) const REDEEM: &str = "/sessions/redeem";
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(
         web::scope("/sessions")
@@ -49,7 +52,7 @@ pub(super) struct SignIn {
         (status = 401, description = "`unauthorized`: no such token"),
         (status = 403, description = "`foreign_origin`"),
         (status = 413, description = "`too_large`"),
-        (status = 415, description = "`unsupported_media_type`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
         (status = 422, description = "`invalid_body`"),
     ),
 )]
@@ -96,7 +99,7 @@ async fn sign_out(app: Data<App>, request: HttpRequest) -> Answer {
 async fn make_link(app: Data<App>, request: HttpRequest, Caller(who): Caller) -> Answer {
     let code = app.store.make_link(&who, later(LINK_SECONDS)).await?;
     let connection = request.connection_info();
-    let url = format!("{}://{}/sessions/redeem?code={code}", connection.scheme(), connection.host());
+    let url = format!("{}://{}{REDEEM}?code={code}", connection.scheme(), connection.host());
     Ok(HttpResponse::Created().json(SessionLink { url }))
 }
 

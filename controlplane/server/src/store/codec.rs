@@ -17,6 +17,11 @@ pub fn now() -> Timestamp {
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
+/// A text of somebody else's for a column: PostgreSQL takes no NUL, and a log line may hold anything.
+pub(super) fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// RFC 3339 in UTC with six digits always: texts sort as times do.
 pub(super) fn time(at: Timestamp) -> String {
     format!("{at:.6}")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use em_api::experiment::{API_VERSION, Experiment, KIND, Metadata};
+use em_api::experiment::{API_VERSION, Created, Experiment, KIND, Metadata};
 use em_api::spec::Spec;
 use em_api::status::{Condition, ConditionStatus, ConditionType, Phase, Status};
 use em_api::{ExperimentUid, Timestamp};
@@ -10,6 +10,7 @@ use sqlx::any::AnyRow;
 
 use super::codec::{Columns, json, spell, time};
 use super::events::NewEvent;
+use super::idempotency::{Kept, RequestKey};
 use super::{Error, Result, Store, Write, now, random_lowercase};
 use crate::admit::expand::{Shard, expand};
 use crate::admit::{Admitted, NameChoice};
@@ -49,27 +50,38 @@ impl Store {
     /// Stores an admitted experiment with its whole matrix. Errors: [`Error::NameTaken`] when the name has another measured spec.
     pub async fn create_experiment(&self, admitted: &Admitted, owner: &str) -> Result<Creation> {
         let mut write = self.write().await?;
-        let name = match &admitted.name {
-            NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
-            NameChoice::Given(name) => {
-                if let Some(held) = write.by_name(name).await? {
-                    drop(write);
-                    return self.compare_with(held, admitted).await;
-                }
-                name.clone()
+        match write.create(admitted, owner).await? {
+            Made::New(experiment) => {
+                self.commit(write).await?;
+                Ok(Creation::New(experiment))
             }
-        };
-        let version = write.version().await?;
-        let stored = fresh(admitted, name, owner, version);
-        insert(&mut write, &stored).await?;
-        for (ordinal, shard) in (0_i64..).zip(expand(&stored.spec)) {
-            insert_shard(&mut write, stored.uid, ordinal, &shard).await?;
+            Made::Held(held) => {
+                drop(write);
+                self.compare_with(held, admitted).await
+            }
         }
-        let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
-        write.event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
-        write.wake = true;
-        self.commit(write).await?;
-        Ok(Creation::New(self.complete(stored).await?))
+    }
+
+    /// The same under a key: a second request with it gets the first one's answer. Errors: also [`Error::KeyReused`].
+    pub async fn create_once(&self, admitted: &Admitted, owner: &str, key: &RequestKey) -> Result<Kept> {
+        let mut write = self.write().await?;
+        if let Some(kept) = write.kept_answer(owner, key).await? {
+            return Ok(kept);
+        }
+        let answer = |experiment| Created { experiment, warnings: admitted.warnings.clone(), script: None, plan: None };
+        match write.create(admitted, owner).await? {
+            Made::New(experiment) => {
+                let kept = Kept { new: true, answer: answer(experiment) };
+                write.keep_answer(owner, key, &kept).await?;
+                self.commit(write).await?;
+                Ok(kept)
+            }
+            Made::Held(held) => {
+                drop(write);
+                let (Creation::New(found) | Creation::Existing(found)) = self.compare_with(held, admitted).await?;
+                self.keep_found(owner, key, answer(found)).await
+            }
+        }
     }
 
     async fn compare_with(&self, held: Stored, admitted: &Admitted) -> Result<Creation> {
@@ -87,22 +99,7 @@ impl Store {
             NameChoice::Given(name) => name.clone(),
             NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
         };
-        let trials = expand(&admitted.spec).iter().flat_map(|shard| &shard.blocks).map(|block| block.trials.len() as u64).sum();
-        let stored = fresh(admitted, name, owner, 0);
-        let counts = em_api::status::TrialCounts { total: trials, pending: trials, ..Default::default() };
-        let status = Status {
-            phase: stored.phase,
-            observed_generation: 0,
-            message: None,
-            conditions: stored.conditions.clone(),
-            trials: counts,
-            jobs: Vec::new(),
-            live: None,
-            estimated_seconds: Some(stored.estimated_seconds),
-            started_at: None,
-            finished_at: None,
-        };
-        stored.with_status(status)
+        untouched(fresh(admitted, name, owner, 0), &expand(&admitted.spec))
     }
 
     pub async fn experiment(&self, name: &str) -> Result<Experiment> {
@@ -135,6 +132,53 @@ impl Store {
         let rows = sqlx::query("SELECT phase, COUNT(*) AS n FROM experiments GROUP BY phase").fetch_all(&self.pool).await?;
         rows.iter().map(|row| Ok((row.word("phase")?, row.int("n")?))).collect()
     }
+}
+
+enum Made {
+    New(Experiment),
+    /// The name is taken; nothing was written.
+    Held(Stored),
+}
+
+impl Write {
+    async fn create(&mut self, admitted: &Admitted, owner: &str) -> Result<Made> {
+        let name = match &admitted.name {
+            NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
+            NameChoice::Given(name) => match self.by_name(name).await? {
+                Some(held) => return Ok(Made::Held(held)),
+                None => name.clone(),
+            },
+        };
+        let version = self.version().await?;
+        let stored = fresh(admitted, name, owner, version);
+        insert(self, &stored).await?;
+        let shards = expand(&stored.spec);
+        for (ordinal, shard) in (0_i64..).zip(&shards) {
+            insert_shard(self, stored.uid, ordinal, shard).await?;
+        }
+        let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
+        self.event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
+        self.wake = true;
+        Ok(Made::New(untouched(stored, &shards)))
+    }
+}
+
+/// As it is before anything happened to it.
+fn untouched(stored: Stored, shards: &[Shard]) -> Experiment {
+    let total = shards.iter().flat_map(|shard| &shard.blocks).map(|block| block.trials.len() as u64).sum();
+    let status = Status {
+        phase: stored.phase,
+        observed_generation: 0,
+        message: None,
+        conditions: stored.conditions.clone(),
+        trials: em_api::status::TrialCounts { total, pending: total, ..Default::default() },
+        jobs: Vec::new(),
+        live: None,
+        estimated_seconds: Some(stored.estimated_seconds),
+        started_at: None,
+        finished_at: None,
+    };
+    stored.with_status(status)
 }
 
 /// The spec without what may change later: equal texts are the same measurement.

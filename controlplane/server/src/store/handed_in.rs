@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
 
 use super::attempts::Attempt;
-use super::codec::{Columns, ago, json, spell, time};
+use super::codec::{Columns, ago, json, plain, spell, time};
 use super::counted::{Handed, OutcomeKind};
 use super::events::NewEvent;
 use super::{Result, Store, Write, now};
@@ -171,7 +171,7 @@ async fn insert(
         Outcome::Measured { load } => {
             (OutcomeKind::Measured, None, (load.window_s > 0.0).then(|| load.texts_ok as f64 / load.window_s))
         }
-        Outcome::Failed { reason, .. } => (OutcomeKind::Failed, Some(reason.clone()), None),
+        Outcome::Failed { reason, .. } => (OutcomeKind::Failed, Some(plain(reason)), None),
         Outcome::Interrupted { .. } => (OutcomeKind::Interrupted, Some("Interrupted".to_owned()), None),
     };
     let verdict = crate::results::verdict(measurement, spec).map(|(verdict, _)| spell(&verdict));

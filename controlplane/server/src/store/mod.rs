@@ -11,6 +11,7 @@ mod dialect;
 pub mod events;
 pub mod experiments;
 pub mod handed_in;
+pub mod idempotency;
 mod import;
 pub mod records;
 pub mod status;
@@ -45,6 +46,10 @@ pub enum Error {
     BeingDeleted(String),
     #[error("experiment {name} has ended ({phase})")]
     AlreadyEnded { name: String, phase: &'static str },
+    #[error("something else was posted with this key before")]
+    KeyReused,
+    #[error("a request with this key is being worked on")]
+    KeyInUse,
     #[error("using the database")]
     Database(#[from] sqlx::Error),
     #[error("applying the database's migrations")]

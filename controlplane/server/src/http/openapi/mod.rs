@@ -50,7 +50,8 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
     info(
         title = "Embedding Meter",
         description = "Post an experiment, watch it run as Slurm jobs, read what it measured. Every refusal is `application/problem+json` \
-                       with a stable `code`. Times are RFC 3339 in UTC."
+                       with a stable `code`. Times are RFC 3339 in UTC. Wherever there is GET, there is HEAD, except that a link for signing in \
+                       works only once."
     ),
     paths(
         super::experiments::list,
@@ -115,9 +116,20 @@ fn document() -> Value {
     });
     submission::add(&mut document);
     refusals::add(&mut document);
+    names(&mut document);
     document["paths"]["/slurm/hint"]["post"]["requestBody"]["required"] = json!(false);
     // Both go to the same place.
     document["paths"]["/ui"] = document["paths"]["/"].clone();
     document["paths"]["/ui"]["get"]["operationId"] = json!("homeOfPages");
     document
+}
+
+/// In every address alike.
+fn names(document: &mut Value) {
+    let items = document["paths"].as_object_mut().expect("utoipa wrote an object").values_mut();
+    let operations = items.flat_map(|item| item.as_object_mut().into_iter().flat_map(|methods| methods.values_mut()));
+    let parameters = operations.filter_map(|operation| operation["parameters"].as_array_mut()).flatten();
+    for parameter in parameters.filter(|parameter| parameter["in"] == "path" && parameter["name"] == "name") {
+        parameter["schema"]["pattern"] = json!(submission::LABEL);
+    }
 }

@@ -17,13 +17,17 @@ pub(super) fn add(document: &mut Value) {
 fn complete(path: &str, operation: &mut Value) {
     let secured = operation["security"].as_array().is_some_and(|ways| !ways.is_empty());
     let people = operation["security"].as_array().into_iter().flatten().any(|way| way.get("token").is_some());
-    let reads_input = !operation["requestBody"].is_null() || parameters(operation).any(|one| one["in"] != "path");
+    let has_body = !operation["requestBody"].is_null();
+    let reads_input = has_body || parameters(operation).any(|one| one["in"] != "path");
     let works = secured || path.starts_with("/sessions");
     let shared = [
         (400, reads_input, "`invalid_query`, `invalid_header`, `malformed_body` and the like: the request is not understood"),
         (401, secured, "`unauthorized`: no token or session, or not one of this server"),
         (403, people, "`forbidden` to this role; `foreign_origin`: a page of another site asks"),
         (404, path.contains('{'), "`not_found`"),
+        (414, path.contains('{') || reads_input, "`uri_too_long`"),
+        (415, has_body, "`unsupported_encoding`"),
+        (431, true, "`headers_too_large`"),
         (500, works, "`internal`: the server's log says why"),
         (503, works, "`busy`, `too_many_streams`: try again in a moment"),
     ];

@@ -21,7 +21,8 @@ const WRITTEN: [(&str, &[&str]); 11] = [
 ];
 /// The server's own; passed over, so that what GET returned can be posted.
 const THEIRS: [&str; 6] = ["uid", "owner", "resourceVersion", "generation", "createdAt", "deletedAt"];
-const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+/// As names of experiments and backends are: RFC 1123.
+pub(super) const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 const EXAMPLES: [(&str, &str); 3] = [
     ("demo", include_str!("../../../../../examples/demo.yaml")),
     ("ort-quick", include_str!("../../../../../examples/ort-quick.yaml")),

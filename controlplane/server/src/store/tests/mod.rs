@@ -6,6 +6,7 @@ mod claims;
 mod creation;
 mod measurements;
 mod records;
+mod repeats;
 mod stale;
 mod writers;
 

@@ -1,5 +1,6 @@
 //! A server for one test, the experiment that tests post, and what an agent hands in. The numbers are made up.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
@@ -33,7 +34,7 @@ pub(super) struct Server {
     http: reqwest::Client,
     stop: CancellationToken,
     handle: ServerHandle,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
 }
 
 impl Server {
@@ -56,7 +57,7 @@ impl Server {
         let handle = running.handle();
         tokio::spawn(running);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut server = Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, _state: state };
+        let mut server = Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, state };
         server.admin = server.token(Role::Admin).await;
         server.scraper = server.token(Role::Scraper).await;
         server
@@ -91,6 +92,25 @@ impl Server {
 
     pub(super) async fn get(&self, path: &str) -> Response {
         self.ask(Method::GET, path).send().await.unwrap()
+    }
+
+    /// How many rows a table has, read past the store.
+    pub(super) async fn rows(&self, table: &str) -> i64 {
+        self.all_rows().await[table]
+    }
+
+    /// How many rows each table has, read past the store.
+    pub(super) async fn all_rows(&self) -> BTreeMap<String, i64> {
+        let database = sqlx::AnyPool::connect(&Store::sqlite_url(self.state.path())).await.unwrap();
+        let tables = "SELECT name FROM sqlite_master WHERE type = 'table'";
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&database).await.unwrap();
+        let mut rows = BTreeMap::new();
+        for table in tables {
+            let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+            rows.insert(table, sqlx::query_scalar(count).fetch_one(&database).await.unwrap());
+        }
+        database.close().await;
+        rows
     }
 
     pub(super) async fn post(&self, body: Value) -> Experiment {
