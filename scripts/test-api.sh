@@ -56,7 +56,7 @@ start() {
 cases() {
   local status=0
   (cd "$WORK" && timeout --kill-after=30 $((SECONDS_AT_MOST + 120)) "$VENV/bin/st" --config-file "$ROOT/scripts/api/schemathesis.toml" run "$URL/openapi.json" \
-    --max-examples "$EXAMPLES" --generation-database none --report json --report-json-path "$REPORT") || status=$?
+    --max-examples "$EXAMPLES" --report json --report-json-path "$REPORT") || status=$?
   kill -0 "$server_pid" 2>/dev/null || die "the server ended: $(tail -n 3 "$LOG")"
   return $status
 }

@@ -1,4 +1,4 @@
-"""Fills a server for test-api.sh: two experiments, one with a job that its agent has claimed. Prints what schemathesis shall know."""
+"""Fills a server for test-api.sh: three experiments, one with a job that its agent has claimed. Prints what schemathesis shall know."""
 
 import json
 import pathlib
@@ -26,20 +26,20 @@ def call(path: str, body: Any = None, token: str = TOKEN) -> Any:
         return json.load(answer)
 
 
-for name in ("demo", "spare"):
+for name in ("demo", "spare", "job"):
     call("/experiments", {"apiVersion": "em/v1alpha1", "kind": "Experiment", "metadata": {"name": name}, "spec": SPEC})
 deadline = time.monotonic() + 60
-while not (jobs := [job for job in call("/experiments/demo/jobs")["items"] if job["id"]]):
+while not (jobs := [job for job in call("/experiments/job/jobs")["items"] if job["id"]]):
     assert time.monotonic() < deadline, "no job was submitted within 60 s"
     time.sleep(0.2)
 attempt = jobs[0]["attemptId"]
-secret = next(JOBS.glob(f"demo-*/{attempt.lower()}/token")).read_text().strip()
+secret = next(JOBS.glob(f"job-*/{attempt.lower()}/token")).read_text().strip()
 claim = {"attempt": attempt, "slurm_job_id": jobs[0]["id"], "restart_count": 0, "boot_nonce": "start", "node": "here", "version": "0"}
 epoch = call(f"/agent/attempts/{attempt}/claim", claim, secret)["epoch"]
-trial = call("/experiments/demo/trials")["items"][0]
+trial = call("/experiments/job/trials")["items"][0]
 told = {key: trial[key] for key in ("block", "backend", "load", "repetition")}
 facts = {
-    "claimAttempt": {**claim, "boot_nonce": "start"},
+    "claimAttempt": claim,
     "appendRecords": {"epoch": epoch},
     "putMeasurement": {"trial": trial["id"], "attempt": attempt, "epoch": epoch, "batch_size": trial["batchSize"], **told},
 }

@@ -195,6 +195,7 @@ struct ListQuery {
 )]
 async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> Answer {
     let selector = Selector::parse(query.label_selector.as_deref())?;
+    watch::last_event_id(&request)?;
     if query.watch.unwrap_or(false) {
         return watch::watch(app, &request, selector);
     }

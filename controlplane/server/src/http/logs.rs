@@ -24,6 +24,7 @@ const PAGE: i64 = 500;
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     /// Begin behind this `seq`.
+    #[param(format = "uint64")]
     after: Option<u64>,
     /// Keep the answer open until the experiment has ended.
     follow: Option<bool>,

@@ -49,7 +49,7 @@ pub(super) fn watch(app: Data<App>, request: &HttpRequest, selector: Selector) -
     })))
 }
 
-fn last_event_id(request: &HttpRequest) -> Answer<Option<i64>> {
+pub(super) fn last_event_id(request: &HttpRequest) -> Answer<Option<i64>> {
     let Some(id) = request.headers().get("Last-Event-ID") else { return Ok(None) };
     let id = id.to_str().ok().and_then(|id| id.parse().ok()).filter(|id| *id >= 0);
     id.map(Some).ok_or_else(|| Refusal::bad_request("invalid_header", "Last-Event-ID is the id of an event of this stream"))

@@ -128,7 +128,7 @@ fn document() -> Value {
 fn names(document: &mut Value) {
     let items = document["paths"].as_object_mut().expect("utoipa wrote an object").values_mut();
     let operations = items.flat_map(|item| item.as_object_mut().into_iter().flat_map(|methods| methods.values_mut()));
-    let parameters = operations.filter_map(|operation| operation["parameters"].as_array_mut()).flatten();
+    let parameters = operations.filter_map(|operation| operation.get_mut("parameters")?.as_array_mut()).flatten();
     for parameter in parameters.filter(|parameter| parameter["in"] == "path" && parameter["name"] == "name") {
         parameter["schema"]["pattern"] = json!(submission::LABEL);
     }

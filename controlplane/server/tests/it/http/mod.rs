@@ -5,6 +5,7 @@ mod access;
 mod agents;
 mod changing;
 mod creating;
+mod described;
 mod following;
 mod hostile_bodies;
 mod hostile_requests;
