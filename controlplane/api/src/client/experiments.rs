@@ -38,8 +38,10 @@ pub struct Creation {
 /// Which experiments to list, and how many at a time.
 #[derive(Clone, Debug, Default)]
 pub struct ListOptions {
-    /// As in Kubernetes: `team=search,stage!=test`.
+    /// As in Kubernetes: `team=search,stage!=test,tier in (a,b),!draft`.
     pub label_selector: Option<String>,
+    /// `status.phase=Running,metadata.owner!=ann`; also `metadata.name` and `spec.model.id`.
+    pub field_selector: Option<String>,
     pub limit: Option<u32>,
     /// The cursor of the page before.
     pub next: Option<String>,
@@ -88,13 +90,17 @@ impl Client {
     /// One page.
     pub async fn experiments(&self, options: &ListOptions) -> Result<ExperimentList, ClientError> {
         let limit = options.limit.map(|limit| limit.to_string());
-        let pairs = [("labelSelector", &options.label_selector), ("limit", &limit), ("continue", &options.next)];
+        let pairs = [
+            ("labelSelector", &options.label_selector),
+            ("fieldSelector", &options.field_selector),
+            ("limit", &limit),
+            ("continue", &options.next),
+        ];
         self.get(&with_query("experiments", &pairs)).await
     }
 
-    /// All pages, one after another.
-    pub async fn all_experiments(&self, label_selector: Option<String>) -> Result<Vec<Experiment>, ClientError> {
-        let mut options = ListOptions { label_selector, limit: None, next: None };
+    /// All pages from `options.next` on, one after another.
+    pub async fn all_experiments(&self, mut options: ListOptions) -> Result<Vec<Experiment>, ClientError> {
         let mut all = Vec::new();
         loop {
             let page = self.experiments(&options).await?;

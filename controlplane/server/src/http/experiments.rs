@@ -14,8 +14,8 @@ use utoipa::IntoParams;
 use super::access::{self, Caller};
 use super::name::Name;
 use super::problem::{Answer, Refusal};
-use super::selector::Selector;
-use super::{App, idempotency, logs, parts, patch, report, results, watch};
+use super::stream::last_event_id;
+use super::{App, cursor, events, idempotency, logs, parts, patch, report, results, selector, watch};
 use crate::admit::{Admitted, NameChoice, admit, cluster_warnings, parse_body};
 use crate::job;
 use crate::store::experiments::{Creation, measured};
@@ -40,7 +40,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
             )
             .service(web::resource("/{name}/trials").route(web::get().to(parts::trials)))
             .service(web::resource("/{name}/jobs").route(web::get().to(parts::jobs)))
-            .service(web::resource("/{name}/events").route(web::get().to(parts::events)))
+            .service(web::resource("/{name}/events").route(web::get().to(events::events)))
             .service(web::resource("/{name}/script").route(web::get().to(parts::script)))
             .service(web::resource("/{name}/logs").route(web::get().to(logs::logs)))
             .service(web::resource("/{name}/results").route(web::get().to(results::results)))
@@ -170,9 +170,12 @@ struct ListQuery {
     /// `continue` of the page before.
     #[serde(rename = "continue")]
     next: Option<String>,
-    /// As in Kubernetes, by equality: `team=search,stage!=test,gpu,!draft`.
+    /// As in Kubernetes: `team=search,stage!=test,tier in (a,b),zone notin (x),gpu,!draft`.
     #[param(example = "team=search")]
     label_selector: Option<String>,
+    /// By `metadata.name`, `metadata.owner`, `spec.model.id`, `status.phase`: `status.phase=Running,metadata.owner!=ann`.
+    #[param(example = "status.phase=Running")]
+    field_selector: Option<String>,
     /// Keep the answer open as server-sent events `added`, `modified`, `deleted`, each with its resource version as id.
     watch: Option<bool>,
 }
@@ -194,35 +197,22 @@ struct ListQuery {
     security(("token" = []), ("session" = [])),
 )]
 async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> Answer {
-    let selector = Selector::parse(query.label_selector.as_deref())?;
-    watch::last_event_id(&request)?;
+    let filter = selector::read(query.label_selector.as_deref(), query.field_selector.as_deref())?;
+    last_event_id(&request)?;
     if query.watch.unwrap_or(false) {
-        return watch::watch(app, &request, selector);
+        return watch::watch(app, &request, filter).await;
     }
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
         return Err(Refusal::bad_request("invalid_query", format!("limit is a number from 1 to {LARGEST_LIMIT}")));
     }
-    let mut after = query.next.clone().unwrap_or_default();
-    let (mut items, mut next) = (Vec::new(), None);
-    'pages: loop {
-        let page = app.store.experiments(&after, i64::from(limit)).await?;
-        let full = page.len() == limit as usize;
-        for stored in page {
-            if items.len() == limit as usize {
-                next = Some(after);
-                break 'pages;
-            }
-            after.clone_from(&stored.name);
-            if selector.selects(&stored.labels) {
-                items.push(app.store.completed(stored).await?);
-            }
-        }
-        if !full {
-            break;
-        }
+    let after = query.next.as_deref().map(cursor::read).transpose()?.unwrap_or_default();
+    let page = app.store.page(&filter, &after, limit as usize).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for stored in page.items {
+        items.push(app.store.completed(stored).await?);
     }
-    Ok(HttpResponse::Ok().json(ExperimentList { items, next }))
+    Ok(HttpResponse::Ok().json(ExperimentList { items, next: page.next.as_deref().map(cursor::write) }))
 }
 
 /// Read an experiment

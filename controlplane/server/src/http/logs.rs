@@ -7,13 +7,12 @@ use em_api::ExperimentUid;
 use em_api::status::LogLine;
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::watch::Receiver;
 use utoipa::IntoParams;
 
 use super::App;
 use super::name::Name;
 use super::problem::Answer;
-use super::stream::{Broken, News, Seat, news};
+use super::stream::{Broken, News, Pace, Seat};
 use crate::store;
 
 /// Lines a chunk.
@@ -36,7 +35,7 @@ struct Tail {
     uid: ExperimentUid,
     after: i64,
     follow: bool,
-    versions: Receiver<i64>,
+    pace: Pace,
     _seat: Seat,
 }
 
@@ -59,7 +58,7 @@ pub(super) async fn logs(app: Data<App>, name: Path<Name>, query: Query<LogsQuer
         name: stored.name,
         after: query.after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX)),
         follow: query.follow.unwrap_or(false),
-        versions: app.store.versions(),
+        pace: Pace::new(&app),
         _seat: Seat::take(&app)?,
         app,
     };
@@ -73,7 +72,7 @@ impl Tail {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Broken> {
         loop {
             // Both before the lines are read: what comes later wakes us, and after the end nothing comes.
-            self.versions.borrow_and_update();
+            self.pace.look();
             let last_look = !self.follow || self.ended().await?;
             let lines = self.app.store.log_lines(self.uid, self.after, PAGE).await?;
             if let Some(last) = lines.last() {
@@ -83,7 +82,7 @@ impl Tail {
             if last_look {
                 return Ok(None);
             }
-            if let News::Heartbeat = news(&self.app, &mut self.versions).await? {
+            if let News::Heartbeat = self.pace.news(&self.app).await? {
                 // An empty line is passed over by readers.
                 return Ok(Some((Bytes::from_static(b"\n"), self)));
             }

@@ -13,6 +13,8 @@
 mod access;
 mod agent;
 mod cluster;
+mod cursor;
+mod events;
 mod experiments;
 mod gate;
 mod head;
@@ -32,12 +34,14 @@ mod results;
 mod scrape;
 mod selector;
 mod sessions;
+mod stalled;
 mod stream;
 mod watch;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
@@ -50,6 +54,7 @@ use crate::hints::Hints;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use stalled::LONGEST_STALL;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +67,7 @@ pub struct App {
     stop: CancellationToken,
     cache: Arc<results::Cache>,
     in_flight: Arc<idempotency::InFlight>,
+    longest_stall: Duration,
     cluster: Cluster,
     hints: Hints,
 }
@@ -77,13 +83,19 @@ impl App {
         let cookie = format!("em_session_{}", address.port()).into();
         let (cache, in_flight) = (Arc::default(), Arc::default());
         let (cluster, hints) = (Cluster::default(), Hints::default());
-        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, in_flight, cluster, hints }
+        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, in_flight, longest_stall: LONGEST_STALL, cluster, hints }
     }
 
     /// Shares what the reconciler's side learns of the cluster, and the hints that it follows.
     #[must_use]
     pub fn with_slurm(self, cluster: Cluster, hints: Hints) -> Self {
         Self { cluster, hints, ..self }
+    }
+
+    /// How long a connection may take nothing of its answer before it is closed.
+    #[must_use]
+    pub fn with_longest_stall(self, longest_stall: Duration) -> Self {
+        Self { longest_stall, ..self }
     }
 
     fn of(request: &HttpRequest) -> &Self {
@@ -93,18 +105,32 @@ impl App {
 
 /// Serves everything.
 pub fn server(app: App, listener: TcpListener) -> io::Result<Server> {
+    let bound = stalled::bound(app.longest_stall);
     let app = web::Data::new(app);
     let make = move || actix_web::App::new().app_data(app.clone()).configure(all).wrap(from_fn(observe::observe));
-    Ok(HttpServer::new(make).workers(WORKERS).disable_signals().shutdown_timeout(SHUTDOWN_SECONDS).listen(listener)?.run())
+    Ok(HttpServer::new(make)
+        .on_connect(bound)
+        .workers(WORKERS)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .listen(listener)?
+        .run())
 }
 
 /// Serves agents only.
 pub fn agent_server(app: App, listener: TcpListener) -> io::Result<Server> {
+    let bound = stalled::bound(app.longest_stall);
     let app = web::Data::new(app);
     let make = move || {
         actix_web::App::new().app_data(app.clone()).configure(basics).configure(agent::routes).wrap(from_fn(observe::observe))
     };
-    Ok(HttpServer::new(make).workers(1).disable_signals().shutdown_timeout(SHUTDOWN_SECONDS).listen(listener)?.run())
+    Ok(HttpServer::new(make)
+        .on_connect(bound)
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .listen(listener)?
+        .run())
 }
 
 fn all(config: &mut ServiceConfig) {

@@ -1,9 +1,9 @@
-//! What stands below an experiment: trials, jobs, events, and the script that Slurm gets.
+//! What stands below an experiment: trials, jobs, and the script that Slurm gets.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use em_api::experiment::Experiment;
-use em_api::status::{EventList, JobList, TrialList};
+use em_api::status::{JobList, TrialList};
 use em_api::{AttemptId, ShardId};
 
 use super::App;
@@ -11,9 +11,6 @@ use super::name::Name;
 use super::problem::{Answer, Refusal};
 use crate::job;
 use crate::store::status;
-
-/// The newest so many are shown.
-const EVENTS: i64 = 1_000;
 
 /// List the trials of an experiment
 #[utoipa::path(
@@ -44,21 +41,6 @@ pub(super) async fn jobs(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let attempts = app.store.attempts(stored.uid).await?;
     Ok(HttpResponse::Ok().json(JobList { items: attempts.iter().map(status::job).collect() }))
-}
-
-/// List what happened to an experiment, the newest 1,000
-#[utoipa::path(
-    get,
-    path = "/experiments/{name}/events",
-    operation_id = "listEvents",
-    tag = "experiments",
-    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
-    responses((status = 200, description = "The events", body = EventList)),
-    security(("token" = []), ("session" = [])),
-)]
-pub(super) async fn events(app: Data<App>, name: Path<Name>) -> Answer {
-    let stored = app.store.stored(&name).await?;
-    Ok(HttpResponse::Ok().json(EventList { items: app.store.events(stored.uid, EVENTS).await? }))
 }
 
 /// Read the script of the newest job

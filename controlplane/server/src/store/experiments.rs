@@ -112,16 +112,6 @@ impl Store {
         read(&row.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?)
     }
 
-    /// Up to `limit` experiments behind `after` (a name), by name.
-    pub async fn experiments(&self, after: &str, limit: i64) -> Result<Vec<Stored>> {
-        let rows = sqlx::query("SELECT * FROM experiments WHERE name > $1 ORDER BY name LIMIT $2")
-            .bind(after.to_owned())
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(read).collect()
-    }
-
     /// Completes a row of a list.
     pub async fn completed(&self, stored: Stored) -> Result<Experiment> {
         self.complete(stored).await

@@ -32,8 +32,8 @@ body!(Text, "Text in UTF-8.", ObjectBuilder::new().schema_type(Type::String));
 body!(File, "A file's bytes.", ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream"));
 body!(
     EventStream,
-    "Server-sent events: `id` is a resource version, `event` is added, modified or deleted, `data` an experiment; of a deleted one \
-     only `metadata.uid` and `metadata.name`.",
+    "Server-sent events: `id` is a resource version or the number of an event, `event` is added, modified or deleted, `data` an \
+     experiment or an event; of a deleted experiment only `metadata.uid` and `metadata.name`.",
     ObjectBuilder::new().schema_type(Type::String)
 );
 body!(

@@ -61,7 +61,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
         super::experiments::delete,
         super::parts::trials,
         super::parts::jobs,
-        super::parts::events,
+        super::events::events,
         super::parts::script,
         super::logs::logs,
         super::import::import_run,

@@ -15,6 +15,7 @@ mod raw;
 mod refusals;
 mod repeating;
 mod scraping;
+mod selecting;
 mod server;
 mod sessions;
 mod watching;
