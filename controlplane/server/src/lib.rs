@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod config;
 pub mod doctor;
 pub mod hints;
+mod housekeeping;
 pub mod http;
 pub mod import;
 pub mod job;

@@ -15,6 +15,7 @@ use tracing::info;
 use crate::cluster;
 use crate::config::{ADMIN_TOKEN, HINT_TOKEN, SCRAPER_TOKEN, SERVER_FILE, ServerFile, Settings, StateDir};
 use crate::hints::Hints;
+use crate::housekeeping;
 use crate::http;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
@@ -32,6 +33,7 @@ pub struct Running {
     servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
     reconciler: JoinHandle<()>,
     looks: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
 }
 
 /// Starts a server; returns when it answers.
@@ -71,11 +73,12 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     let (knobs, timing) = (knobs(settings), timing(settings));
     let looks = reconcile::keep_cluster(keeper, scheduler.clone(), metrics.clone(), stop.clone());
     let looks = tokio::spawn(looks);
+    let housekeeping = tokio::spawn(housekeeping::run(store.clone(), settings.watch_history, stop.clone()));
     let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics).with_hints(hints);
     let reconciler = tokio::spawn(reconciler.run(stop.clone()));
     announce(&state, &url)?;
     info!(url, server8 = store.server8(), "the control plane answers at {url}");
-    Ok(Running { url, state, store, stop, servers, reconciler, looks })
+    Ok(Running { url, state, store, stop, servers, reconciler, looks, housekeeping })
 }
 
 impl Running {
@@ -101,6 +104,9 @@ impl Running {
         }
         // It ends by the token too; what it may be asking Slurm is of no more use.
         self.looks.abort();
+        if let Err(error) = self.housekeeping.await {
+            tracing::error!(%error, "the housekeeping ended badly");
+        }
         self.store.close().await;
     }
 

@@ -196,6 +196,10 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_CLAIM_TIMEOUT", value_name = "DURATION")]
     pub claim_timeout: Option<HumanDuration>,
 
+    /// How long removals of experiments are remembered for watchers that were away; who comes back later lists again [default: 24h]
+    #[arg(long, env = "EM_WATCH_HISTORY", value_name = "DURATION")]
+    pub watch_history: Option<HumanDuration>,
+
     /// Format of the log on standard error (its level is set by RUST_LOG) [default: text]
     #[arg(long, env = "EM_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,

@@ -45,6 +45,7 @@ pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
         collect_grace: strong.collect_grace.or(weak.collect_grace),
         agent_silent_after: strong.agent_silent_after.or(weak.agent_silent_after),
         claim_timeout: strong.claim_timeout.or(weak.claim_timeout),
+        watch_history: strong.watch_history.or(weak.watch_history),
         log_format: strong.log_format.or(weak.log_format),
     }
 }

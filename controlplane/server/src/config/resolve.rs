@@ -43,6 +43,7 @@ pub struct Settings {
     pub collect_grace: Duration,
     pub agent_silent_after: Duration,
     pub claim_timeout: Duration,
+    pub watch_history: Duration,
     pub log_format: LogFormat,
 }
 
@@ -149,6 +150,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         collect_grace: seconds("--collect-grace", args.collect_grace, 5)?,
         agent_silent_after: seconds("--agent-silent-after", args.agent_silent_after, 60)?,
         claim_timeout: seconds("--claim-timeout", args.claim_timeout, 120)?,
+        watch_history: seconds("--watch-history", args.watch_history, 24 * 3600)?,
         log_format: args.log_format.unwrap_or(LogFormat::Text),
     })
 }

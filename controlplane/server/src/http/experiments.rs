@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 
 use super::access::{self, Caller};
 use super::name::Name;
+use super::preconditions::{has_already, if_match};
 use super::problem::{Answer, Refusal};
 use super::stream::last_event_id;
 use super::{App, cursor, events, idempotency, logs, parts, patch, report, results, selector, watch};
@@ -26,6 +27,8 @@ const BODY_BYTES: usize = 1 << 20;
 /// Partitions and nodes change in the course of a day.
 const OLDEST_LOOK: SignedDuration = SignedDuration::from_mins(15);
 const DRY_ONLY: &str = "goes with dryRun=true only: nothing is stored";
+/// A browser may keep an experiment, and asks each time whether it is still the same.
+const ASK_AGAIN: (header::HeaderName, &str) = (header::CACHE_CONTROL, "private, no-cache");
 const DEFAULT_LIMIT: u32 = 100;
 const LARGEST_LIMIT: u32 = 500;
 
@@ -223,12 +226,25 @@ async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> 
     path = "/experiments/{name}",
     operation_id = "readExperiment",
     tag = "experiments",
-    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
-    responses((status = 200, description = "The experiment", body = Experiment, headers(("ETag" = String)))),
+    params(
+        ("name" = String, Path, description = "Name of the experiment", example = "demo"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "ETags that the caller has", example = "\"7\""),
+    ),
+    responses(
+        (status = 200, description = "The experiment", body = Experiment, headers(("ETag" = String))),
+        (status = 304, description = "The caller has it already", headers(("ETag" = String))),
+    ),
     security(("token" = []), ("session" = [])),
 )]
-async fn read(app: Data<App>, name: Path<Name>) -> Answer {
-    Ok(shown(HttpResponse::Ok(), &app.store.experiment(&name).await?))
+async fn read(app: Data<App>, request: HttpRequest, name: Path<Name>) -> Answer {
+    let stored = app.store.stored(&name).await?;
+    let mut response = HttpResponse::Ok();
+    if has_already(&request, stored.resource_version.cast_unsigned())? {
+        response.status(StatusCode::NOT_MODIFIED).insert_header(etag_of(stored.resource_version.cast_unsigned()));
+        return Ok(response.insert_header(ASK_AGAIN).finish());
+    }
+    response.insert_header(ASK_AGAIN);
+    Ok(shown(response, &app.store.completed(stored).await?))
 }
 
 /// Change what may change after creation
@@ -262,9 +278,10 @@ async fn read(app: Data<App>, name: Path<Name>) -> Answer {
     security(("token" = []), ("session" = [])),
 )]
 async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>, body: Bytes) -> Answer {
+    let if_match = if_match(&request)?;
     let stored = app.store.stored(&name).await?;
     let patch = patch::read(&parse_body(&body, content_type(&request))?, &stored)?;
-    let changed = app.store.patch_experiment(&name, &patch, if_match(&request)?, &who.owner).await?;
+    let changed = app.store.patch_experiment(&name, &patch, if_match.as_deref(), &who.owner).await?;
     Ok(shown(HttpResponse::Ok(), &changed))
 }
 
@@ -287,12 +304,9 @@ async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
     security(("token" = []), ("session" = [])),
 )]
 async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>) -> Answer {
-    if let Some(version) = if_match(&request)?
-        && app.store.stored(&name).await?.resource_version.cast_unsigned() != version
-    {
-        return Err(store::Error::Stale("experiment").into());
-    }
-    Ok(shown(HttpResponse::Accepted(), &app.store.delete_experiment(&name, &who.owner).await?))
+    let if_match = if_match(&request)?;
+    let deleted = app.store.delete_experiment(&name, if_match.as_deref(), &who.owner).await?;
+    Ok(shown(HttpResponse::Accepted(), &deleted))
 }
 
 fn shown(mut response: HttpResponseBuilder, experiment: &Experiment) -> HttpResponse {
@@ -304,19 +318,14 @@ pub(super) fn location(experiment: &Experiment) -> (header::HeaderName, String) 
 }
 
 fn etag(experiment: &Experiment) -> (header::HeaderName, String) {
-    (header::ETAG, format!("\"{}\"", experiment.metadata.resource_version))
+    etag_of(experiment.metadata.resource_version)
 }
 
-fn if_match(request: &HttpRequest) -> Answer<Option<u64>> {
-    let Some(tag) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
-    let tag = tag.to_str().unwrap_or_default().trim();
-    if tag == "*" {
-        return Ok(None);
-    }
-    let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-    version.map(Some).ok_or_else(|| Refusal::bad_request("invalid_header", "If-Match takes one ETag as GET returned it"))
+fn etag_of(version: u64) -> (header::HeaderName, String) {
+    (header::ETAG, format!("\"{version}\""))
 }
 
-fn content_type(request: &HttpRequest) -> Option<&str> {
+/// `None`: not said. What cannot be read is some other type than ours.
+pub(super) fn content_type(request: &HttpRequest) -> Option<&str> {
     request.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("unreadable"))
 }

@@ -28,6 +28,7 @@ mod openapi;
 mod pages;
 mod parts;
 mod patch;
+mod preconditions;
 mod problem;
 mod report;
 mod results;

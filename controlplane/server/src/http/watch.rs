@@ -20,7 +20,7 @@ use crate::store::filter::Filter;
 use crate::store::watch::{Change, ChangeKind};
 
 /// Changes read at a time.
-const PAGE: i64 = 50;
+const PAGE: i64 = 20;
 
 struct Watch {
     app: Data<App>,

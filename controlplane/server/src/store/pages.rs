@@ -22,7 +22,18 @@ pub struct Page {
 impl Store {
     /// Up to `limit` selected experiments behind `after` (a name). A page may be short, even empty, and not be the last.
     pub async fn page(&self, filter: &Filter, after: &str, limit: usize) -> Result<Page> {
-        let size = if filter.is_empty() { limit + 1 } else { ROWS };
+        let rows = if filter.is_empty() { limit + 1 } else { ROWS };
+        self.page_within(filter, after, limit, (rows, MOST_ROWS)).await
+    }
+
+    /// `size` rows at a time, about `most` in all.
+    pub(super) async fn page_within(
+        &self,
+        filter: &Filter,
+        after: &str,
+        limit: usize,
+        (size, most): (usize, usize),
+    ) -> Result<Page> {
         let (mut items, mut after, mut seen) = (Vec::new(), after.to_owned(), 0);
         loop {
             let rows = self.rows_behind(filter, &after, size).await?;
@@ -39,7 +50,7 @@ impl Store {
             if rows.len() < size {
                 return Ok(Page { items, next: None });
             }
-            if seen >= MOST_ROWS {
+            if seen >= most {
                 return Ok(Page { items, next: Some(after) });
             }
         }

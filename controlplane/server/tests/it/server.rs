@@ -188,6 +188,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         collect_grace: ms(100),
         agent_silent_after: ms(2_000),
         claim_timeout: Duration::from_secs(1),
+        watch_history: Duration::from_secs(24 * 3600),
         log_format: LogFormat::Text,
     }
 }

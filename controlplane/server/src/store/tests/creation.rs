@@ -49,7 +49,7 @@ async fn eight_posts_of_one_experiment_at_once_make_one() {
 async fn a_name_is_free_again_only_when_the_deleted_experiment_is_gone() {
     let base = Base::open().await;
     let first = base.create("again").await;
-    let deleted = base.store.delete_experiment("again", "me").await.unwrap();
+    let deleted = base.store.delete_experiment("again", None, "me").await.unwrap();
     assert!(deleted.metadata.deleted_at.is_some());
     assert!(matches!(create(&base, &body("again")).await, Err(Error::BeingDeleted(_))));
     let revision = base.store.stored("again").await.unwrap().revision;

@@ -8,6 +8,7 @@ mod measurements;
 mod records;
 mod repeats;
 mod stale;
+mod watch;
 mod writers;
 
 use em_api::AttemptId;

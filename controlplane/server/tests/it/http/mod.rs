@@ -4,6 +4,7 @@
 mod access;
 mod agents;
 mod changing;
+mod conditional;
 mod creating;
 mod described;
 mod following;
@@ -18,4 +19,5 @@ mod scraping;
 mod selecting;
 mod server;
 mod sessions;
+mod streaming;
 mod watching;

@@ -39,6 +39,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start() -> Self {
+        Self::start_as(|app| app).await
+    }
+
+    /// With other bounds than users have.
+    pub(super) async fn start_as(change: impl FnOnce(App) -> App) -> Self {
         let state = tempfile::tempdir().unwrap();
         let metrics = Metrics::new();
         let store = Store::open(&Store::sqlite_url(state.path()), metrics.db_commit_seconds.clone()).await.unwrap();
@@ -53,7 +58,8 @@ impl Server {
             claim_timeout: HumanDuration::from_secs(120),
         };
         let stop = CancellationToken::new();
-        let running = http::server(App::new(store.clone(), metrics, jobs, address, stop.clone()), listener).unwrap();
+        let app = change(App::new(store.clone(), metrics, jobs, address, stop.clone()));
+        let running = http::server(app, listener).unwrap();
         let handle = running.handle();
         tokio::spawn(running);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -94,6 +100,12 @@ impl Server {
         self.ask(Method::GET, path).send().await.unwrap()
     }
 
+    /// Our own exposition.
+    pub(super) async fn metrics(&self) -> String {
+        let request = self.bare(Method::GET, "/metrics").bearer_auth(&self.scraper);
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
     /// How many rows a table has, read past the store.
     pub(super) async fn rows(&self, table: &str) -> i64 {
         self.all_rows().await[table]
@@ -111,6 +123,13 @@ impl Server {
         }
         database.close().await;
         rows
+    }
+
+    /// Deletes an experiment and does what the reconciler does then.
+    pub(super) async fn remove(&self, name: &str) {
+        self.client(&self.admin).delete_experiment(name).await.unwrap();
+        let stored = self.store.stored(name).await.unwrap();
+        self.store.remove_experiment(stored.uid, stored.revision).await.unwrap();
     }
 
     pub(super) async fn post(&self, body: Value) -> Experiment {
