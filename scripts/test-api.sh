@@ -11,6 +11,7 @@ CASES=${EM_API_CASES:-5000} EXAMPLES=${EM_API_EXAMPLES:-150} SECONDS_AT_MOST=${E
 VENV=$TARGET/api/schemathesis-$SCHEMATHESIS
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/em-api-XXXXXX")
 LOG=$EM_DIR/log/api-server.log REPORT=$EM_DIR/log/api.json
+export EM_API_ANSWERS=$EM_DIR/log/api-answers.json
 mkdir -p "$EM_DIR/log" "$WORK/bin"
 
 server_pid=
@@ -46,7 +47,7 @@ start() {
   done
   URL=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["url"])' "$WORK/state/server.json")
   EM_API_TOKEN=$(cat "$WORK/state/admin-token")
-  export EM_API_TOKEN EM_API_HOOKS=$ROOT/scripts/api/hooks.py
+  export EM_API_TOKEN EM_API_HOOKS=${EM_API_HOOKS:-$ROOT/scripts/api/hooks.py}
   python3 scripts/api/start.py "$URL" "$EM_API_TOKEN" "$WORK/jobs" >"$WORK/env" || return
   # shellcheck disable=SC1091 # written by start.py
   . "$WORK/env"
@@ -58,7 +59,7 @@ cases() {
   (cd "$WORK" && timeout --kill-after=30 $((SECONDS_AT_MOST + 120)) "$VENV/bin/st" --config-file "$ROOT/scripts/api/schemathesis.toml" run "$URL/openapi.json" \
     --max-examples "$EXAMPLES" --report json --report-json-path "$REPORT") || status=$?
   kill -0 "$server_pid" 2>/dev/null || die "the server ended: $(tail -n 3 "$LOG")"
-  return $status
+  [ "$status" = 0 ] && python3 scripts/api/count.py "$URL" "$REPORT" "$EM_API_ANSWERS" "$CASES"
 }
 
 part 'client' client

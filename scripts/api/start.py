@@ -15,7 +15,7 @@ SPEC = {
     "dataset": {"source": "text", "path": "/etc/hostname", "limit": 1000},
     "backends": [{"name": "there", "type": "openai", "url": "http://127.0.0.1:9"}],
     "matrix": {"batchSizes": [16, 32], "concurrency": [2]},
-    "load": {"duration": "10s", "repetitions": 3},
+    "load": {"duration": "10s", "repetitions": 100},
 }
 
 
@@ -36,12 +36,18 @@ attempt = jobs[0]["attemptId"]
 secret = next(JOBS.glob(f"job-*/{attempt.lower()}/token")).read_text().strip()
 claim = {"attempt": attempt, "slurm_job_id": jobs[0]["id"], "restart_count": 0, "boot_nonce": "start", "node": "here", "version": "0"}
 epoch = call(f"/agent/attempts/{attempt}/claim", claim, secret)["epoch"]
-trial = call("/experiments/job/trials")["items"][0]
-told = {key: trial[key] for key in ("block", "backend", "load", "repetition")}
+trials = call("/experiments/job/trials")["items"]
+
+
+def measured(trial: dict[str, Any]) -> dict[str, Any]:
+    told = {key: trial[key] for key in ("block", "backend", "load", "repetition")}
+    return {"trial": trial["id"], "attempt": attempt, "epoch": epoch, "batch_size": trial["batchSize"], **told}
+
+
 facts = {
-    "claimAttempt": claim,
-    "appendRecords": {"epoch": epoch},
-    "putMeasurement": {"trial": trial["id"], "attempt": attempt, "epoch": epoch, "batch_size": trial["batchSize"], **told},
+    "claimAttempt": [claim],
+    "appendRecords": [{"attempt": attempt, "epoch": epoch}],
+    "putMeasurement": [measured(trial) for trial in trials],
 }
-known = {"ATTEMPT": attempt, "ATTEMPT_TOKEN": secret, "TRIAL": trial["id"], "FACTS": json.dumps(facts)}
+known = {"ATTEMPT": attempt, "ATTEMPT_TOKEN": secret, "FACTS": json.dumps(facts)}
 print("\n".join(f"export EM_API_{name}={shlex.quote(value)}" for name, value in known.items()))

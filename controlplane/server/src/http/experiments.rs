@@ -59,7 +59,7 @@ struct CreateQuery {
     /// Store nothing; answer what a creation would.
     dry_run: Option<bool>,
     /// With `dryRun`: script and plan for a run in this folder, without a server.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^/", example = "/shared/run")]
     standalone: Option<PathBuf>,
 }
 
@@ -80,7 +80,6 @@ struct CreateQuery {
             nullable = false,
             description = "One word of the caller's, new for each experiment: a request repeated with it is carried out once",
             pattern = "^[!-~]{1,255}$",
-            example = "01JDEXAMPLE0000000000000000",
         ),
     ),
     request_body(content((super::openapi::NewExperiment = "application/json"), (super::openapi::NewExperiment = "application/yaml"))),
@@ -258,7 +257,7 @@ async fn read(app: Data<App>, request: HttpRequest, name: Path<Name>) -> Answer 
     tag = "experiments",
     params(
         ("name" = String, Path, description = "Name of the experiment", example = "demo"),
-        ("If-Match" = Option<String>, Header, nullable = false, description = "Change it only if this is its ETag", example = "\"7\""),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "Change it only if this is its ETag, as `\"7\"`", example = "*"),
     ),
     request_body(
         content(
@@ -295,7 +294,7 @@ async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
     tag = "experiments",
     params(
         ("name" = String, Path, description = "Name of the experiment", example = "demo"),
-        ("If-Match" = Option<String>, Header, nullable = false, description = "Delete it only if this is its ETag", example = "\"7\""),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "Delete it only if this is its ETag, as `\"7\"`", example = "*"),
     ),
     responses(
         (status = 202, description = "It is being deleted", body = Experiment, headers(("ETag" = String))),

@@ -42,6 +42,9 @@ pub(super) fn add(document: &mut Value) {
         let schema = &mut schemas[name]["properties"][property];
         (schema["minimum"], schema["maximum"]) = (least.into(), most.into());
     }
+    for (name, property) in [("NewSpec", "backends"), ("NewBackend", "command")] {
+        schemas[name]["properties"][property]["minItems"] = json!(1);
+    }
     schemas.insert("NewMetadata".to_owned(), metadata());
     schemas.insert("NewExperiment".to_owned(), experiment());
     patch(schemas);
