@@ -17,6 +17,7 @@ pub mod ids;
 pub mod inputs;
 pub mod measurement;
 pub mod plan;
+mod plausible;
 pub mod problem;
 pub mod results;
 #[cfg(feature = "openapi")]

@@ -155,7 +155,7 @@ fn contradiction(attempt: &Attempt, trial: &AnyRow, measurement: &Measurement) -
     if measurement.backend != backend || measurement.block != block {
         return Ok(Some(format!("trial {} is of backend {backend} in block {block}", measurement.trial)));
     }
-    Ok(None)
+    Ok(measurement.implausible())
 }
 
 async fn insert(

@@ -5,7 +5,7 @@ use jsonschema::Validator;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::server::{Job, Server, experiment};
+use super::server::{Job, Server, experiment, problem};
 
 struct Document(Value);
 
@@ -147,6 +147,34 @@ async fn what_people_and_agents_post_is_as_described() {
     server.stop().await;
 }
 
+/// Found by `make test-api`: sums over such counts made every answer about the experiment a 500.
+#[tokio::test]
+async fn counts_that_cannot_be_are_refused() {
+    let server = Server::start().await;
+    let job = server.submitted("demo").await;
+    job.claimed().await;
+    for (pointer, value) in [
+        ("/outcome/load/counts/refused", json!(u64::MAX)),
+        ("/outcome/load/counts/http_status/500", json!(u64::MAX)),
+        ("/outcome/load/window_s", json!(1e300)),
+        ("/outcome/load/window_s", json!(-1.0)),
+        ("/outcome/load/texts_ok", json!(i64::MAX)),
+    ] {
+        let mut body = json!(job.measurement(&job.rows[0]));
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[field] = value;
+        let path = format!("/agent/attempts/{}/trials/{}/measurement", job.attempt, job.rows[0].id);
+        let response = server.bare(Method::PUT, &path).bearer_auth(&job.token).json(&body).send().await.unwrap();
+        let refused = problem(response, StatusCode::UNPROCESSABLE_ENTITY).await;
+        assert_eq!(refused.code, "foreign_measurement", "{pointer}");
+        assert!(refused.detail.contains(field.trim_start_matches("500")), "{}", refused.detail);
+    }
+    for path in ["results", "report.html", "plots/throughput_comparison.svg"] {
+        assert_eq!(server.get(&format!("/experiments/demo/{path}")).await.status(), StatusCode::OK, "{path}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn the_examples_are_described_and_accepted() {
     let server = Server::start().await;
@@ -174,6 +202,8 @@ async fn the_schema_and_admission_agree() {
         ("/spec/load/duration", json!("1m30s"), true),
         ("/spec/load/repetitions", json!(0), false),
         ("/spec/load/repetitions", json!(null), true),
+        ("/spec/slurm/setup", json!([null]), false),
+        ("/spec/matrix/batchSizes", json!([16, null]), false),
         ("/spec/load/minRequests", json!("1K"), true),
         ("/spec/load/unknown", json!(1), false),
         ("/spec/matrix/batchSizes", json!(16), true),
