@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-chaos test-api bench-slurm test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-slurm test-chaos test-api bench-slurm bench-api test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -27,6 +27,9 @@ test-api: ## 5,000 requests and more, right and wrong ones, made from /openapi.j
 
 bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; listing of 5,000 jobs
 	cargo bench --locked -p em-slurm --bench slurm
+
+bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 experiments; two minutes
+	cargo bench --locked -p em-controlplane --bench api
 
 test-full: ## All tests that need no GPU: `make test`, then `make test-slurm`, `make test-chaos` and `make test-api`
 	@scripts/test.sh

@@ -7,7 +7,7 @@ cd "$ROOT"
 mkdir -p "$EM_DIR/log"
 
 packages() {
-  need_tools && apt_install slurm-wlm slurmctld slurmd slurm-client slurmrestd slurm-wlm-jwt-plugin munge prometheus chromium shellcheck curl slurmdbd mariadb-server-core mariadb-client-core
+  need_tools && apt_install slurm-wlm slurmctld slurmd slurm-client slurmrestd slurm-wlm-jwt-plugin munge prometheus chromium shellcheck curl slurmdbd mariadb-server-core mariadb-client-core postgresql-15
 }
 web() {
   scripts/web.sh && (cd web && npm run --silent check)

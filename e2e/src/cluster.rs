@@ -14,9 +14,14 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    /// As [`Self::up`], with settings of `scripts/cluster.sh`.
+    pub fn up_with(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("em-").tempdir().expect("a temporary folder");
         let cluster = Self { dir };
-        cluster.script("up");
+        cluster.script("up", settings);
         cluster
     }
 
@@ -73,13 +78,21 @@ impl Cluster {
         self.dir.path()
     }
 
-    fn script(&self, verb: &str) {
+    /// A variable of the cluster's `env.sh`.
+    pub fn variable(&self, name: &str) -> String {
+        let script = format!(". '{}' && printf %s \"${name}\"", self.dir.path().join("env.sh").display());
+        let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn script(&self, verb: &str, settings: &[(&str, &str)]) {
         let output = Command::new(root().join("scripts/cluster.sh"))
             .arg(verb)
             .env("DIR", self.dir.path())
             // Job scripts are login shells, and tests kill them: whose files they read must not matter.
             .env("JOB_HOME", self.dir.path().join("home"))
             .envs([("PORT", "auto"), ("NODES", "2"), ("CPUS", "4"), ("GPUS", "2"), ("ACCT", "0")])
+            .envs(settings.iter().copied())
             .output()
             .expect("scripts/cluster.sh");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -89,7 +102,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.script("down");
+        self.script("down", &[]);
     }
 }
 

@@ -26,9 +26,11 @@ impl ControlPlane {
         Self::start_with(cluster, &["--poll-interval", "1s", "--fast-poll-interval", "1s", "--settle-time", "2s"])
     }
 
-    /// As [`Self::start`], with settings of the test's own.
+    /// As [`Self::start`], with settings of the test's own; through Slurm's commands, where they name no other way.
     pub fn start_with(cluster: &Cluster, settings: &[&str]) -> Self {
-        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let scheduler: &[&str] = if settings.contains(&"--scheduler") { &[] } else { &["--scheduler", "cli"] };
+        let settings = scheduler.iter().chain(settings);
+        let settings = settings.map(|setting| (*setting).to_owned()).collect();
         let home = tempfile::Builder::new().prefix("em-cp-").tempdir().expect("a temporary folder");
         let mut plane = Self { home, port: free_port(), slurm_conf: cluster.configuration(), settings, process: None };
         plane.restart();
@@ -40,7 +42,7 @@ impl ControlPlane {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("the log");
         let errors: File = log.try_clone().expect("the log");
         let mut command = Command::new(binary("em-controlplane"));
-        command.args(["serve", "--scheduler", "cli"]).args(&self.settings);
+        command.arg("serve").args(&self.settings);
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
         command
             .arg("--state-dir")

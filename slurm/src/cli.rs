@@ -19,6 +19,7 @@ use crate::scheduler::{CancelError, ReadError, Scheduler, SubmitError, Submitted
 use crate::{ClusterView, JobScript, JobView, SCRIPT_FILE, second_key};
 pub(crate) use answer::findable;
 use command::{Call, RunError};
+pub use listing::{FORMAT as SQUEUE_FORMAT, parse as parse_squeue};
 
 #[derive(Clone, Debug)]
 pub struct CliSettings {

@@ -27,7 +27,7 @@ mod cli;
 mod local;
 mod rest;
 
-pub use cli::{CliScheduler, CliSettings};
+pub use cli::{CliScheduler, CliSettings, SQUEUE_FORMAT, parse_squeue};
 pub use cluster::{ClusterView, Gres, Limits, Node, Partition};
 pub use container::Container;
 pub use env_name::validate_env_name;

@@ -45,7 +45,19 @@ fn a_killed_control_plane_finds_its_job_and_all_measurements() {
 #[test]
 fn a_control_plane_killed_during_submission_adopts_the_job() {
     let cluster = Cluster::up();
-    let mut plane = ControlPlane::start(&cluster);
+    adopts(&cluster, ControlPlane::start(&cluster));
+}
+
+#[test]
+fn through_slurmrestd_it_adopts_the_job_as_well() {
+    let cluster = Cluster::up_with(&[("REST", "1")]);
+    let url = cluster.variable("SLURMRESTD_URL");
+    let rest = ["--scheduler", "rest", "--slurmrestd", &url, "--slurmrestd-token-command", "scontrol token lifespan=3600"];
+    let settings = ["--poll-interval", "1s", "--fast-poll-interval", "1s", "--settle-time", "2s"];
+    adopts(&cluster, ControlPlane::start_with(&cluster, &[rest.as_slice(), &settings].concat()));
+}
+
+fn adopts(cluster: &Cluster, mut plane: ControlPlane) {
     let file =
         plane.file("experiment.yaml", &EXPERIMENT.replace("survivor", "adopted").replace("repetitions: 3", "repetitions: 1"));
     plane.emctl_ok(&["submit", "-f", file.to_str().unwrap()]);

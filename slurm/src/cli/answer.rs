@@ -17,7 +17,7 @@ const NOT_REACHED: [&str; 8] = [
 ];
 
 /// sbatch's refusals before it asks the controller; most others have exit status 255.
-const UNASKED: [&str; 8] = [
+const UNASKED: [&str; 9] = [
     "Unable to open file",
     "Batch script is empty",
     "Batch script contains only whitespace",
@@ -26,6 +26,8 @@ const UNASKED: [&str; 8] = [
     "is too large",
     "is too big",
     "cli_filter plugin terminated with error",
+    // 26.05, with status 1. Not shorter: of `--hint` sbatch says "mutually exclusive" and submits.
+    "--mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive",
 ];
 
 /// The controller's own refusals (texts of `slurm_strerror`, 22.05 to 26.05). `Unspecified error` is what a site's job_submit

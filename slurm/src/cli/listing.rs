@@ -7,11 +7,14 @@ use crate::{ExitStatus, JobView};
 
 use super::time;
 
-/// A size left out with a suffix given means: not cut, not padded. Name and comment last, since they may hold the separator.
-pub(super) const FORMAT: &str = "JobID:|,State:|,exit_code:|,DerivedEC:|,RestartCnt:|,SubmitTime:|,StartTime:|,EndTime:|,UserName:|,NodeList:|,Reason:|,Name:|,Comment:|";
+/// For `squeue -h -t all -O` (squeue(1)), read by [`parse`]. A size left out with a suffix given means: not cut, not padded. Name and
+/// comment last, since they may hold the separator.
+pub const FORMAT: &str = "JobID:|,State:|,exit_code:|,DerivedEC:|,RestartCnt:|,SubmitTime:|,StartTime:|,EndTime:|,UserName:|,NodeList:|,Reason:|,Name:|,Comment:|";
 const FIELDS: usize = 13;
 
-pub(super) fn parse(stdout: &str) -> Result<Vec<JobView>, ReadError> {
+/// The jobs in what squeue printed for [`FORMAT`] under `SLURM_TIME_FORMAT=%s`. Error: [`ReadError::Unreadable`] with the line that is
+/// none of a listing.
+pub fn parse(stdout: &str) -> Result<Vec<JobView>, ReadError> {
     // On sites with several clusters a line `CLUSTER: name` may stand between.
     stdout.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("CLUSTER:")).map(line).collect()
 }

@@ -7,6 +7,7 @@ use em_api::{BlockId, ShardId, TrialId};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 /// The blocks that go to one job at a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +17,8 @@ pub struct Shard {
 }
 
 /// What is measured side by side in one job at one (repetition, batch size, load level): all backend variants, or a single one
-/// where `slurm.shard` parts them.
-#[derive(Clone, Debug, PartialEq)]
+/// where `slurm.shard` parts them. Stored as JSON: it may gain optional fields only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Block {
     pub id: BlockId,
     pub repetition: u32,

@@ -138,7 +138,8 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_LOCAL_JOBS", value_name = "COUNT")]
     pub local_jobs: Option<NonZeroUsize>,
 
-    /// Database address [default: sqlite in the state directory]
+    /// Database: sqlite:///path/em.db or postgres://user@host/name. One with a password belongs into EM_DATABASE or the file: command lines
+    /// are visible to all [default: SQLite in the state directory]
     #[arg(long, env = "EM_DATABASE", value_name = "URL")]
     pub database: Option<String>,
 

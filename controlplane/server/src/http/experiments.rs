@@ -210,11 +210,8 @@ async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> 
     }
     let after = query.next.as_deref().map(cursor::read).transpose()?.unwrap_or_default();
     let page = app.store.page(&filter, &after, limit as usize).await?;
-    let mut items = Vec::with_capacity(page.items.len());
-    for stored in page.items {
-        items.push(app.store.completed(stored).await?);
-    }
-    Ok(HttpResponse::Ok().json(ExperimentList { items, next: page.next.as_deref().map(cursor::write) }))
+    let next = page.next.as_deref().map(cursor::write);
+    Ok(HttpResponse::Ok().json(ExperimentList { items: app.store.complete_all(page.items).await?, next }))
 }
 
 /// Read an experiment
@@ -243,7 +240,7 @@ async fn read(app: Data<App>, request: HttpRequest, name: Path<Name>) -> Answer 
         return Ok(response.insert_header(ASK_AGAIN).finish());
     }
     response.insert_header(ASK_AGAIN);
-    Ok(shown(response, &app.store.completed(stored).await?))
+    Ok(shown(response, &app.store.complete(stored).await?))
 }
 
 /// Change what may change after creation

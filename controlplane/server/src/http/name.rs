@@ -1,6 +1,5 @@
 //! The name of an experiment in an address. What cannot be a name is 404, before any look into the database.
 
-use std::fmt;
 use std::ops::Deref;
 
 use serde::de::{self, Deserialize, Deserializer};
@@ -22,11 +21,5 @@ impl Deref for Name {
 
     fn deref(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -128,7 +128,7 @@ impl From<store::Error> for Refusal {
                 "this Idempotency-Key came with another body before; take a new key for a new experiment",
             ),
             store::Error::KeyInUse => Self::key_in_use(),
-            store::Error::Database(sqlx::Error::PoolTimedOut) => {
+            store::Error::Busy | store::Error::Database(sqlx::Error::PoolTimedOut) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the database is busy; try again in a moment")
             }
             other => {

@@ -79,7 +79,7 @@ pub(super) async fn computed(app: &App, name: &str) -> Answer<Arc<Computed>> {
     if let Some(computed) = app.cache.get(&key) {
         return Ok(computed);
     }
-    let experiment = app.store.completed(stored).await?;
+    let experiment = app.store.complete(stored).await?;
     let measurements = app.store.measurements(uid).await?.into_iter().map(|(_, measurement)| measurement).collect();
     let input = ResultsInput { experiment, measurements, parity: app.store.parity(uid).await? };
     let computed = blocking("computing results", move || {

@@ -86,30 +86,43 @@ impl Watch {
                     Err(error) => return Err(error),
                 }
             };
-            for (index, change) in changes.iter().enumerate() {
-                // Who breaks off within a version sees all of it again.
-                let is_last = changes.get(index + 1).is_none_or(|next| next.version != change.version);
-                let event = self.event(change).await?;
-                let id = if is_last { format!("id: {}\n", change.version) } else { String::new() };
-                self.ready.extend(event.map(|(kind, data)| Bytes::from(format!("{id}event: {kind}\ndata: {data}\n\n"))));
-            }
+            self.make_ready(changes).await?;
             self.since = last;
         }
     }
 
-    async fn event(&mut self, change: &Change) -> store::Result<Option<(&'static str, Value)>> {
-        Ok(match &change.kind {
-            ChangeKind::Written(stored) => match self.view.written(stored, self.since, self.begun_at) {
-                None => None,
-                Some(GONE) => Some((GONE, gone(stored.uid, &stored.name))),
-                Some(kind) => Some((kind, json!(self.app.store.completed((**stored).clone()).await?))),
-            },
+    async fn make_ready(&mut self, changes: Vec<Change>) -> store::Result<()> {
+        let kinds: Vec<_> = changes.iter().map(|change| self.kind(change)).collect();
+        let shown = changes.iter().zip(&kinds).filter_map(|(change, kind)| match &change.kind {
+            ChangeKind::Written(stored) if kind.is_some_and(|kind| kind != GONE) => Some((**stored).clone()),
+            _ => None,
+        });
+        let mut shown = self.app.store.complete_all(shown.collect()).await?.into_iter();
+        for (index, (change, kind)) in changes.iter().zip(kinds).enumerate() {
+            let Some(kind) = kind else { continue };
+            let data = match &change.kind {
+                ChangeKind::Written(stored) if kind == GONE => gone(stored.uid, &stored.name),
+                ChangeKind::Written(_) => json!(shown.next()),
+                ChangeKind::Removed { uid, name } => gone(*uid, name),
+            };
+            // Who breaks off within a version sees all of it again.
+            let is_last = changes.get(index + 1).is_none_or(|next| next.version != change.version);
+            let id = if is_last { format!("id: {}\n", change.version) } else { String::new() };
+            self.ready.push_back(Bytes::from(format!("{id}event: {kind}\ndata: {data}\n\n")));
+        }
+        Ok(())
+    }
+
+    /// Which event a change makes, if any.
+    fn kind(&mut self, change: &Change) -> Option<&'static str> {
+        match &change.kind {
+            ChangeKind::Written(stored) => self.view.written(stored, self.since, self.begun_at),
             ChangeKind::Removed { uid, name } => {
                 // What went before the stream began was never on it.
                 let known = self.view.resumed || change.version > self.begun_at;
-                (known && self.view.removed(*uid, name)).then(|| (GONE, gone(*uid, name)))
+                (known && self.view.removed(*uid, name)).then_some(GONE)
             }
-        })
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod apply;
 mod attempt;
 mod budget;
+mod census;
 mod cluster;
 mod conditions;
 mod ends;
@@ -49,6 +50,7 @@ pub struct Reconciler {
     timing: Timing,
     metrics: Metrics,
     hints: Hints,
+    census: census::Census,
 }
 
 /// How often Slurm is asked.
@@ -95,7 +97,9 @@ impl Reconciler {
         timing: Timing,
         metrics: Metrics,
     ) -> Self {
-        Self { store, slurm: slurm::Slurm::new(scheduler, metrics.clone()), jobs, knobs, timing, metrics, hints: Hints::default() }
+        let slurm = slurm::Slurm::new(scheduler, metrics.clone());
+        let (hints, census) = (Hints::default(), census::Census::default());
+        Self { store, slurm, jobs, knobs, timing, metrics, hints, census }
     }
 
     #[must_use]
@@ -177,11 +181,8 @@ impl Reconciler {
             let orphans = actions.iter().filter(|action| matches!(action, Action::CancelStray { .. })).count();
             self.metrics.orphans.set(i64::try_from(orphans).unwrap_or(i64::MAX));
         }
-        if let Ok(counts) = self.store.phase_counts().await {
-            for phase in em_api::status::Phase::ALL {
-                let count = counts.iter().find(|(found, _)| *found == phase).map_or(0, |(_, count)| *count);
-                self.metrics.experiments.with_label_values(&[phase.as_str()]).set(count);
-            }
+        if let Err(error) = self.census.take(&self.store, world, &self.metrics).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "experiments could not be counted");
         }
     }
 }

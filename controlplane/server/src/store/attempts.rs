@@ -171,11 +171,7 @@ impl Attempt {
 impl Store {
     /// All attempts of an experiment, oldest first.
     pub async fn attempts(&self, uid: ExperimentUid) -> Result<Vec<Attempt>> {
-        let rows = sqlx::query("SELECT * FROM attempts WHERE experiment_uid = $1 ORDER BY created_at, id")
-            .bind(uid.to_string())
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(read).collect()
+        Ok(self.parts(uid).await?.attempts)
     }
 
     pub async fn attempt(&self, id: AttemptId) -> Result<Attempt> {

@@ -28,7 +28,7 @@ impl Store {
         merge_metadata(&mut stored, patch);
         merge_spec(&mut stored, patch);
         if stored == before {
-            drop(write);
+            self.commit(write).await?;
             return self.complete(stored).await;
         }
         if stored.spec.desired != before.spec.desired && stored.phase.ended() {
@@ -82,10 +82,8 @@ impl Store {
             stored.deleted_at = Some(at);
             stored.resource_version = write.version().await?;
             write.wake = true;
-            self.commit(write).await?;
-        } else {
-            drop(write);
         }
+        self.commit(write).await?;
         // Not read again: the reconciler may have removed it by now.
         self.complete(stored).await
     }

@@ -49,21 +49,22 @@ impl Store {
     pub async fn claim(&self, request: &ClaimRequest) -> Result<ClaimOutcome> {
         let mut write = self.write().await?;
         let (attempt, directive) = write.attempt_and_directive(request.attempt).await?;
-        match decide(&attempt, request, now()) {
-            Decision::Over => Ok(ClaimOutcome::Over),
+        let outcome = match decide(&attempt, request, now()) {
+            Decision::Over => ClaimOutcome::Over,
             Decision::Taken => {
                 let kept = attempt.job().map(|job| (job.id.clone(), job.node.clone().unwrap_or_else(|| "another node".to_owned())));
                 let (job_id, node) = attempt.claim.map(|claim| (claim.job_id, claim.node)).or(kept).unwrap_or_default();
-                Ok(ClaimOutcome::Taken { job_id, node })
+                ClaimOutcome::Taken { job_id, node }
             }
-            Decision::Again { epoch } => Ok(ClaimOutcome::Granted(ClaimAnswer { epoch, directive })),
+            Decision::Again { epoch } => ClaimOutcome::Granted(ClaimAnswer { epoch, directive }),
             Decision::New(claim) => {
                 store_claim(&mut write, &attempt, &claim).await?;
                 write.wake = true;
-                self.commit(write).await?;
-                Ok(ClaimOutcome::Granted(ClaimAnswer { epoch: claim.epoch, directive }))
+                ClaimOutcome::Granted(ClaimAnswer { epoch: claim.epoch, directive })
             }
-        }
+        };
+        self.commit(write).await?;
+        Ok(outcome)
     }
 }
 

@@ -58,6 +58,22 @@ impl Write {
         Ok(())
     }
 
+    /// The first event of an experiment that this transaction makes.
+    pub(super) async fn first_event(&mut self, uid: ExperimentUid, at: Timestamp, event: &NewEvent) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO events (experiment_uid, seq, happened_at, kind, who, reason, message) VALUES ($1, 1, $2, $3, $4, $5, $6)",
+        )
+        .bind(uid.to_string())
+        .bind(time(at))
+        .bind(spell(&event.kind))
+        .bind(event.who.clone())
+        .bind(event.reason)
+        .bind(event.message.clone())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// A trouble that lasts is told once, not each time that it is met.
     async fn last_event_equals(&mut self, uid: ExperimentUid, event: &NewEvent) -> Result<bool> {
         let last = sqlx::query("SELECT reason, message FROM events WHERE experiment_uid = $1 ORDER BY seq DESC LIMIT 1")

@@ -1,16 +1,18 @@
 //! Experiments: create, read, change, delete. An acknowledgement follows the commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use em_api::experiment::{API_VERSION, Created, Experiment, KIND, Metadata};
 use em_api::spec::Spec;
-use em_api::status::{Condition, ConditionStatus, ConditionType, Phase, Status};
+use em_api::status::{Condition, ConditionStatus, ConditionType, Phase, Status, TrialCounts};
 use em_api::{ExperimentUid, Timestamp};
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::codec::{Columns, json, spell, time};
 use super::events::NewEvent;
 use super::idempotency::{Kept, RequestKey};
+use super::lists::values;
 use super::{Error, Result, Store, Write, now, random_lowercase};
 use crate::admit::expand::{Shard, expand};
 use crate::admit::{Admitted, NameChoice};
@@ -56,7 +58,7 @@ impl Store {
                 Ok(Creation::New(experiment))
             }
             Made::Held(held) => {
-                drop(write);
+                self.commit(write).await?;
                 self.compare_with(held, admitted).await
             }
         }
@@ -66,6 +68,8 @@ impl Store {
     pub async fn create_once(&self, admitted: &Admitted, owner: &str, key: &RequestKey) -> Result<Kept> {
         let mut write = self.write().await?;
         if let Some(kept) = write.kept_answer(owner, key).await? {
+            // It may be of the same group.
+            self.commit(write).await?;
             return Ok(kept);
         }
         let answer = |experiment| Created { experiment, warnings: admitted.warnings.clone(), script: None, plan: None };
@@ -77,7 +81,7 @@ impl Store {
                 Ok(kept)
             }
             Made::Held(held) => {
-                drop(write);
+                self.commit(write).await?;
                 let (Creation::New(found) | Creation::Existing(found)) = self.compare_with(held, admitted).await?;
                 self.keep_found(owner, key, answer(found)).await
             }
@@ -112,14 +116,11 @@ impl Store {
         read(&row.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?)
     }
 
-    /// Completes a row of a list.
-    pub async fn completed(&self, stored: Stored) -> Result<Experiment> {
-        self.complete(stored).await
-    }
-
-    /// How many experiments are in each phase.
-    pub async fn phase_counts(&self) -> Result<Vec<(Phase, i64)>> {
-        let rows = sqlx::query("SELECT phase, COUNT(*) AS n FROM experiments GROUP BY phase").fetch_all(&self.pool).await?;
+    /// How many experiments are in each phase, of those that have ended and need nothing.
+    pub async fn settled_counts(&self) -> Result<HashMap<Phase, i64>> {
+        let rows = sqlx::query("SELECT phase, COUNT(*) AS n FROM experiments WHERE settled = 1 GROUP BY phase")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(|row| Ok((row.word("phase")?, row.int("n")?))).collect()
     }
 }
@@ -128,47 +129,6 @@ enum Made {
     New(Experiment),
     /// The name is taken; nothing was written.
     Held(Stored),
-}
-
-impl Write {
-    async fn create(&mut self, admitted: &Admitted, owner: &str) -> Result<Made> {
-        let name = match &admitted.name {
-            NameChoice::Generate(prefix) => format!("{prefix}{}", random_lowercase(5)),
-            NameChoice::Given(name) => match self.by_name(name).await? {
-                Some(held) => return Ok(Made::Held(held)),
-                None => name.clone(),
-            },
-        };
-        let version = self.version().await?;
-        let stored = fresh(admitted, name, owner, version);
-        insert(self, &stored).await?;
-        let shards = expand(&stored.spec);
-        for (ordinal, shard) in (0_i64..).zip(&shards) {
-            insert_shard(self, stored.uid, ordinal, shard).await?;
-        }
-        let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
-        self.event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
-        self.wake = true;
-        Ok(Made::New(untouched(stored, &shards)))
-    }
-}
-
-/// As it is before anything happened to it.
-fn untouched(stored: Stored, shards: &[Shard]) -> Experiment {
-    let total = shards.iter().flat_map(|shard| &shard.blocks).map(|block| block.trials.len() as u64).sum();
-    let status = Status {
-        phase: stored.phase,
-        observed_generation: 0,
-        message: None,
-        conditions: stored.conditions.clone(),
-        trials: em_api::status::TrialCounts { total, pending: total, ..Default::default() },
-        jobs: Vec::new(),
-        live: None,
-        estimated_seconds: Some(stored.estimated_seconds),
-        started_at: None,
-        finished_at: None,
-    };
-    stored.with_status(status)
 }
 
 /// The spec without what may change later: equal texts are the same measurement.
@@ -233,6 +193,24 @@ pub(super) fn fresh(admitted: &Admitted, name: String, owner: &str, version: i64
     }
 }
 
+/// As users see it before anything happened to it.
+fn untouched(stored: Stored, shards: &[Shard]) -> Experiment {
+    let trials = shards.iter().flat_map(|shard| &shard.blocks).map(|block| block.trials.len() as u64).sum();
+    let status = Status {
+        phase: stored.phase,
+        observed_generation: stored.observed_generation,
+        message: None,
+        conditions: stored.conditions.clone(),
+        trials: TrialCounts { total: trials, pending: trials, ..TrialCounts::default() },
+        jobs: Vec::new(),
+        live: None,
+        estimated_seconds: Some(stored.estimated_seconds),
+        started_at: None,
+        finished_at: None,
+    };
+    stored.with_status(status)
+}
+
 pub(super) async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
     sqlx::query(
         "INSERT INTO experiments (uid, name, owner, labels, annotations, spec, generation, observed_generation, revision,
@@ -256,46 +234,55 @@ pub(super) async fn insert(write: &mut Write, stored: &Stored) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn insert_shard(write: &mut Write, uid: ExperimentUid, ordinal: i64, shard: &Shard) -> Result<()> {
-    sqlx::query("INSERT INTO shards (id, experiment_uid, ordinal) VALUES ($1, $2, $3)")
-        .bind(shard.id.to_string())
-        .bind(uid.to_string())
-        .bind(ordinal)
-        .execute(&mut *write.tx)
-        .await?;
-    for (ordinal, block) in (0_i64..).zip(&shard.blocks) {
-        sqlx::query(
-            "INSERT INTO blocks (id, shard_id, experiment_uid, ordinal, repetition, batch_size, load_level)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(block.id.to_string())
-        .bind(shard.id.to_string())
-        .bind(uid.to_string())
-        .bind(ordinal)
-        .bind(i64::from(block.repetition))
-        .bind(i64::from(block.batch_size))
-        .bind(json(&block.load))
-        .execute(&mut *write.tx)
-        .await?;
-        for (ordinal, (backend, trial)) in (0_i64..).zip(&block.trials) {
-            sqlx::query("INSERT INTO trials (id, block_id, experiment_uid, ordinal, backend) VALUES ($1, $2, $3, $4, $5)")
-                .bind(trial.to_string())
-                .bind(block.id.to_string())
-                .bind(uid.to_string())
-                .bind(ordinal)
-                .bind(backend.clone())
-                .execute(&mut *write.tx)
-                .await?;
+/// Shards in one statement: the parameters of more would be too many for SQLite.
+const SHARDS_AT_ONCE: usize = 500;
+
+/// All shards of an experiment, in their order.
+pub(super) async fn insert_shards(write: &mut Write, uid: ExperimentUid, shards: &[Shard]) -> Result<()> {
+    for (part, shards) in (0_i64..).zip(shards.chunks(SHARDS_AT_ONCE)) {
+        let statement = values("INSERT INTO shards (id, experiment_uid, ordinal, blocks) VALUES", 4, shards.len());
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for (ordinal, shard) in (part * SHARDS_AT_ONCE as i64..).zip(shards) {
+            query = query.bind(shard.id.to_string()).bind(uid.to_string()).bind(ordinal).bind(json(&shard.blocks));
         }
+        query.execute(&mut *write.tx).await?;
     }
     Ok(())
 }
 
 impl Write {
+    async fn create(&mut self, admitted: &Admitted, owner: &str) -> Result<Made> {
+        let name = match &admitted.name {
+            NameChoice::Generate(prefix) => self.free_name(prefix).await?,
+            NameChoice::Given(name) => match self.by_name(name).await? {
+                Some(held) => return Ok(Made::Held(held)),
+                None => name.clone(),
+            },
+        };
+        let version = self.version().await?;
+        let stored = fresh(admitted, name, owner, version);
+        let shards = expand(&stored.spec);
+        insert(self, &stored).await?;
+        insert_shards(self, stored.uid, &shards).await?;
+        let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
+        self.first_event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
+        self.wake = true;
+        Ok(Made::New(untouched(stored, &shards)))
+    }
+
     pub(super) async fn by_name(&mut self, name: &str) -> Result<Option<Stored>> {
         let row =
             sqlx::query("SELECT * FROM experiments WHERE name = $1").bind(name.to_owned()).fetch_optional(&mut *self.tx).await?;
         row.as_ref().map(read).transpose()
+    }
+
+    async fn free_name(&mut self, prefix: &str) -> Result<String> {
+        loop {
+            let name = format!("{prefix}{}", random_lowercase(5));
+            if self.by_name(&name).await?.is_none() {
+                return Ok(name);
+            }
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 
 use em_api::agent::Directive;
 use em_api::measurement::{Measurement, Outcome};
+use em_api::spec::Spec;
 use em_api::status::EventType;
-use em_api::{AttemptId, ExperimentUid, TrialId};
+use em_api::{AttemptId, ExperimentUid};
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
 
@@ -13,6 +14,7 @@ use super::codec::{Columns, ago, json, plain, spell, time};
 use super::counted::{Handed, OutcomeKind};
 use super::events::NewEvent;
 use super::{Result, Store, Write, now};
+use crate::admit::expand::Block;
 
 /// For this long after a job's end its agent may still deliver what it measured.
 pub const DELIVERY_AFTER_END_S: i64 = 3600;
@@ -47,54 +49,19 @@ impl Store {
         measurement: &Measurement,
         delivery: Delivery,
     ) -> Result<(PutOutcome, Directive)> {
+        // Before it is our turn to write: it may be megabytes.
         let body = json(measurement);
         let sha256 = hex::encode(Sha256::digest(body.as_bytes()));
         let mut write = self.write().await?;
         let (attempt, directive) = write.attempt_and_directive(attempt).await?;
-        if !may_deliver(&attempt, measurement, delivery) {
-            return Ok((PutOutcome::Fenced, directive));
-        }
-        let Some(trial) = write.trial_of(&attempt, measurement.trial).await? else {
-            let message = format!("trial {} is not of this attempt's shard", measurement.trial);
-            return Ok((PutOutcome::Foreign(message), directive));
-        };
-        if let Some(message) = contradiction(&attempt, &trial, measurement)? {
-            return Ok((PutOutcome::Foreign(message), directive));
-        }
-        let accepted: Option<String> = sqlx::query_scalar(
-            "SELECT sha256 FROM measurements WHERE trial_id = $1 AND attempt_id = $2 AND epoch = $3 AND accepted = 1",
-        )
-        .bind(measurement.trial.to_string())
-        .bind(attempt.id.to_string())
-        .bind(i64::from(measurement.epoch))
-        .fetch_optional(&mut *write.tx)
-        .await?;
-        let outcome = match accepted {
-            Some(held) if held == sha256 => return Ok((PutOutcome::Same, directive)),
-            Some(_) => PutOutcome::Differs,
-            None => PutOutcome::Accepted,
-        };
-        let spec: em_api::spec::Spec = trial.read_json("spec")?;
-        insert(&mut write, &attempt, measurement, &spec, outcome == PutOutcome::Accepted, &sha256, body).await?;
-        if outcome == PutOutcome::Accepted {
-            announce(&mut write, &attempt, measurement).await?;
-            write.wake = true;
-        }
+        let outcome = write.put(&attempt, measurement, delivery, body, sha256).await?;
         self.commit(write).await?;
         Ok((outcome, directive))
     }
 
-    /// The keys of all accepted measurements of an experiment, in the order they came.
+    /// All accepted measurements of an experiment, in the order they came.
     pub async fn handed(&self, uid: ExperimentUid) -> Result<Vec<Handed>> {
-        let rows = sqlx::query(
-            "SELECT trial_id, block_id, attempt_id, epoch, outcome, reason, verdict, texts_per_second, started_at, finished_at,
-                    received_at
-             FROM measurements WHERE experiment_uid = $1 AND accepted = 1 ORDER BY received_at, trial_id",
-        )
-        .bind(uid.to_string())
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(read).collect()
+        Ok(self.parts(uid).await?.handed)
     }
 
     /// The bodies of all accepted measurements, each with its hash.
@@ -146,23 +113,29 @@ fn may_deliver(attempt: &Attempt, measurement: &Measurement, delivery: Delivery)
     }
 }
 
-fn contradiction(attempt: &Attempt, trial: &AnyRow, measurement: &Measurement) -> Result<Option<String>> {
+/// Why the measurement is not one of a trial of the attempt's shard.
+fn contradiction(attempt: &Attempt, blocks: &[Block], measurement: &Measurement) -> Option<String> {
+    let found = blocks.iter().find_map(|block| {
+        let (backend, _) = block.trials.iter().find(|(_, trial)| *trial == measurement.trial)?;
+        Some((block.id, backend))
+    });
+    let Some((block, backend)) = found else {
+        return Some(format!("trial {} is not of this attempt's shard", measurement.trial));
+    };
     if measurement.attempt != attempt.id {
-        return Ok(Some(format!("the body says attempt {}, the address {}", measurement.attempt, attempt.id)));
+        return Some(format!("the body says attempt {}, the address {}", measurement.attempt, attempt.id));
     }
-    let backend = trial.text("backend")?;
-    let block: em_api::BlockId = trial.parsed("block_id")?;
-    if measurement.backend != backend || measurement.block != block {
-        return Ok(Some(format!("trial {} is of backend {backend} in block {block}", measurement.trial)));
+    if measurement.backend != *backend || measurement.block != block {
+        return Some(format!("trial {} is of backend {backend} in block {block}", measurement.trial));
     }
-    Ok(measurement.implausible())
+    measurement.implausible()
 }
 
 async fn insert(
     write: &mut Write,
     attempt: &Attempt,
     measurement: &Measurement,
-    spec: &em_api::spec::Spec,
+    spec: &Spec,
     accepted: bool,
     sha256: &str,
     body: String,
@@ -178,7 +151,7 @@ async fn insert(
     sqlx::query(
         "INSERT INTO measurements (trial_id, attempt_id, epoch, sha256, experiment_uid, block_id, accepted, outcome, reason, verdict,
                                    texts_per_second, started_at, finished_at, received_at, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CASE WHEN $16 = 1 THEN $11 END, $12, $13, $14, $15)
          ON CONFLICT (trial_id, attempt_id, epoch, sha256) DO NOTHING",
     )
     .bind(measurement.trial.to_string())
@@ -191,11 +164,13 @@ async fn insert(
     .bind(spell(&kind))
     .bind(reason)
     .bind(verdict)
-    .bind(texts_per_second)
+    // Not an `Option`: sqlx 0.9 declares a NULL of this type to PostgreSQL as a shorter one, and the statement keeps that type.
+    .bind(texts_per_second.unwrap_or_default())
     .bind(time(measurement.started_at))
     .bind(time(measurement.finished_at))
     .bind(time(now()))
     .bind(body)
+    .bind(i64::from(texts_per_second.is_some()))
     .execute(&mut *write.tx)
     .await?;
     Ok(())
@@ -217,17 +192,49 @@ async fn announce(write: &mut Write, attempt: &Attempt, measurement: &Measuremen
 }
 
 impl Write {
-    /// The trial's row with its experiment's spec, when it belongs to the attempt's shard.
-    async fn trial_of(&mut self, attempt: &Attempt, trial: TrialId) -> Result<Option<AnyRow>> {
-        Ok(sqlx::query(
-            "SELECT t.backend, t.block_id, e.spec FROM trials t
-             JOIN blocks b ON b.id = t.block_id
-             JOIN experiments e ON e.uid = t.experiment_uid
-             WHERE t.id = $1 AND b.shard_id = $2",
+    async fn put(
+        &mut self,
+        attempt: &Attempt,
+        measurement: &Measurement,
+        delivery: Delivery,
+        body: String,
+        sha256: String,
+    ) -> Result<PutOutcome> {
+        if !may_deliver(attempt, measurement, delivery) {
+            return Ok(PutOutcome::Fenced);
+        }
+        let (blocks, spec) = self.plan_of(attempt).await?;
+        if let Some(message) = contradiction(attempt, &blocks, measurement) {
+            return Ok(PutOutcome::Foreign(message));
+        }
+        let accepted: Option<String> = sqlx::query_scalar(
+            "SELECT sha256 FROM measurements WHERE trial_id = $1 AND attempt_id = $2 AND epoch = $3 AND accepted = 1",
         )
-        .bind(trial.to_string())
-        .bind(attempt.shard.to_string())
+        .bind(measurement.trial.to_string())
+        .bind(attempt.id.to_string())
+        .bind(i64::from(measurement.epoch))
         .fetch_optional(&mut *self.tx)
-        .await?)
+        .await?;
+        let outcome = match accepted {
+            Some(held) if held == sha256 => return Ok(PutOutcome::Same),
+            Some(_) => PutOutcome::Differs,
+            None => PutOutcome::Accepted,
+        };
+        insert(self, attempt, measurement, &spec, outcome == PutOutcome::Accepted, &sha256, body).await?;
+        if outcome == PutOutcome::Accepted {
+            announce(self, attempt, measurement).await?;
+            self.wake = true;
+        }
+        Ok(outcome)
+    }
+
+    /// What the attempt's shard holds, and the spec of its experiment.
+    async fn plan_of(&mut self, attempt: &Attempt) -> Result<(Vec<Block>, Spec)> {
+        let row =
+            sqlx::query("SELECT s.blocks, e.spec FROM shards s JOIN experiments e ON e.uid = s.experiment_uid WHERE s.id = $1")
+                .bind(attempt.shard.to_string())
+                .fetch_one(&mut *self.tx)
+                .await?;
+        Ok((row.read_json("blocks")?, row.read_json("spec")?))
     }
 }

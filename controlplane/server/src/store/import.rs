@@ -9,7 +9,7 @@ use tracing::warn;
 use super::attempts::{AttemptState, End, EndKind};
 use super::codec::{opt_time, spell, time};
 use super::events::NewEvent;
-use super::experiments::{self, Creation, Stored, fresh, insert, insert_shard};
+use super::experiments::{self, Creation, Stored, fresh, insert, insert_shards};
 use super::handed_in::{Delivery, PutOutcome};
 use super::{Error, Result, Store, Write, now, transitions};
 use crate::admit::NameChoice;
@@ -43,6 +43,7 @@ impl Store {
         let uid = import.plan.experiment_uid;
         let mut write = self.write().await?;
         if write.by_uid(uid).await?.is_some() {
+            self.commit(write).await?;
             return Ok(false);
         }
         let name = match &import.admitted.name {
@@ -50,13 +51,13 @@ impl Store {
             NameChoice::Generate(_) => import.plan.experiment.clone(),
         };
         if let Some(held) = write.by_name(&name).await? {
-            drop(write);
+            self.commit(write).await?;
             return Err(Error::NameTaken(Box::new(self.complete(held).await?)));
         }
         let version = write.version().await?;
         let stored = Stored { uid, ..fresh(&import.admitted, name, owner, version) };
         insert(&mut write, &stored).await?;
-        insert_shard(&mut write, uid, 0, &import.shard).await?;
+        insert_shards(&mut write, uid, std::slice::from_ref(&import.shard)).await?;
         let (measured, planned) = import.measured();
         let words = format!("imported: {measured} of {planned} trials measured by a run without a server");
         let phase = if measured == planned { Phase::Succeeded } else { Phase::Failed };

@@ -14,7 +14,9 @@ pub mod filter;
 pub mod handed_in;
 pub mod idempotency;
 mod import;
+mod lists;
 pub mod pages;
+mod parts;
 pub mod records;
 pub mod status;
 pub mod telemetry;
@@ -22,18 +24,18 @@ pub mod transitions;
 pub mod trials;
 pub mod watch;
 pub mod world;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use em_api::ExperimentUid;
 use rand::Rng;
 use sqlx::AnyPool;
-use sqlx::{Any, Transaction};
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard, watch as signal};
+use tokio::sync::{Notify, watch as signal};
 
 pub use codec::now;
-use dialect::Dialect;
+use dialect::Address;
+use writer::{Write, Writer};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -54,6 +56,11 @@ pub enum Error {
     KeyInUse,
     #[error("using the database")]
     Database(#[from] sqlx::Error),
+    /// The commit that this write was part of failed, for whatever cause: nothing of it is stored.
+    #[error("the database did not take the write")]
+    NotCommitted(#[source] Arc<sqlx::Error>),
+    #[error("too many writes wait for the database")]
+    Busy,
     #[error("applying the database's migrations")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// A stored text that this version cannot read.
@@ -63,7 +70,8 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("the database address `{0}` is not understood; write sqlite:///path/to/em.db or postgres://…")]
+    /// Its first word; the rest may hold a password.
+    #[error("a database address that begins with `{0}` is not understood; write sqlite:///path/to/em.db or postgres://…")]
     Address(String),
 }
 
@@ -72,13 +80,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Cheap to clone; all clones are one store.
 #[derive(Clone)]
 pub struct Store {
+    /// For reading.
     pool: AnyPool,
-    dialect: Dialect,
-    /// SQLite has one writer: waiting here is fair, waiting in SQLite is not.
-    writer: Arc<Mutex<()>>,
+    writer: Arc<Writer>,
     signals: Arc<Signals>,
     server8: Arc<str>,
-    commit_seconds: prometheus::Histogram,
 }
 
 struct Signals {
@@ -91,13 +97,15 @@ struct Signals {
 impl Store {
     /// Opens (and makes, for SQLite) the database at `url` and brings it to this version's shape.
     pub async fn open(url: &str, commit_seconds: prometheus::Histogram) -> Result<Self> {
-        let (pool, dialect) = dialect::connect(url).await?;
+        let address = Address::parse(url)?;
+        let pool = address.pool().await?;
         sqlx::migrate!("../../migrations").run(&pool).await?;
         let server8 = server8(&pool).await?;
         let version: i64 =
             sqlx::query_scalar("SELECT value FROM counters WHERE name = 'resource_version'").fetch_one(&pool).await?;
         let signals = Arc::new(Signals { version: signal::Sender::new(version), wake: Notify::new() });
-        Ok(Self { pool, dialect, writer: Arc::default(), signals, server8: server8.into(), commit_seconds })
+        let writer = Arc::new(Writer::open(address, signals.clone(), commit_seconds).await?);
+        Ok(Self { pool, writer, signals, server8: server8.into() })
     }
 
     /// The address of the SQLite database in a state directory.
@@ -132,69 +140,24 @@ impl Store {
 
     /// Closes all connections; the write-ahead log is merged.
     pub async fn close(&self) {
+        self.writer.close().await;
         self.pool.close().await;
     }
+}
 
-    async fn write(&self) -> Result<Write> {
-        let guard = self.writer.clone().lock_owned().await;
-        let tx = match self.dialect.begin() {
-            Some(statement) => self.pool.begin_with(statement).await?,
-            None => self.pool.begin().await?,
-        };
-        Ok(Write { tx, _guard: guard, version: None, wake: false })
-    }
-
-    async fn commit(&self, write: Write) -> Result<()> {
-        let timer = self.commit_seconds.start_timer();
-        write.tx.commit().await?;
-        timer.observe_duration();
-        if let Some(version) = write.version {
-            self.signals.version.send_if_modified(|seen| {
+impl Signals {
+    /// After the commit.
+    fn announce(&self, version: Option<i64>, wake: bool) {
+        if let Some(version) = version {
+            self.version.send_if_modified(|seen| {
                 let newer = version > *seen;
                 *seen = version.max(*seen);
                 newer
             });
         }
-        if write.wake {
-            self.wake();
+        if wake {
+            self.wake.notify_one();
         }
-        Ok(())
-    }
-}
-
-/// One write transaction.
-struct Write {
-    tx: Transaction<'static, Any>,
-    _guard: OwnedMutexGuard<()>,
-    version: Option<i64>,
-    /// Whether the reconciler shall look after the commit.
-    wake: bool,
-}
-
-impl Write {
-    /// The resource version of everything that this transaction changes. Taking it locks the counter, so versions are
-    /// committed in their order.
-    async fn version(&mut self) -> Result<i64> {
-        if let Some(version) = self.version {
-            return Ok(version);
-        }
-        let version: i64 =
-            sqlx::query_scalar("UPDATE counters SET value = value + 1 WHERE name = 'resource_version' RETURNING value")
-                .fetch_one(&mut *self.tx)
-                .await?;
-        self.version = Some(version);
-        Ok(version)
-    }
-
-    /// Makes the experiment visibly newer, for watchers.
-    async fn touch(&mut self, uid: ExperimentUid) -> Result<()> {
-        let version = self.version().await?;
-        sqlx::query("UPDATE experiments SET resource_version = $1 WHERE uid = $2")
-            .bind(version)
-            .bind(uid.to_string())
-            .execute(&mut *self.tx)
-            .await?;
-        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ impl Store {
         let (attempt, directive) = write.attempt_and_directive(attempt).await?;
         let in_time = attempt.end().is_none_or(|(_, at)| at > ago(now(), DELIVERY_AFTER_END_S));
         if !in_time || attempt.claim.as_ref().is_none_or(|claim| claim.epoch != epoch) {
+            self.commit(write).await?;
             return Ok(AppendOutcome::Fenced);
         }
         write.append(&attempt, epoch, records).await?;

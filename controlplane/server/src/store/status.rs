@@ -7,29 +7,46 @@ use em_api::status::{Job, Live, Status};
 use super::attempts::{Attempt, AttemptState};
 use super::counted::Handed;
 use super::experiments::Stored;
-use super::trials::{TrialRow, TrialState, states, tally};
+use super::parts::Parts;
+use super::trials::{TrialRow, TrialState, rows, states, tally};
 use super::{Result, Store, now};
 
 impl Store {
     /// Completes a row.
-    pub(super) async fn complete(&self, stored: Stored) -> Result<Experiment> {
-        let uid = stored.uid;
-        let (rows, handed, attempts) = (self.matrix(uid).await?, self.handed(uid).await?, self.attempts(uid).await?);
-        let states = states(&rows, &handed, &attempts, stored.phase);
-        let status = Status {
-            phase: stored.phase,
-            observed_generation: stored.observed_generation,
-            message: stored.message.clone(),
-            conditions: stored.conditions.clone(),
-            trials: tally(&states, &handed),
-            jobs: attempts.iter().map(job).collect(),
-            live: live(&stored, &attempts, &rows, &states, &handed),
-            estimated_seconds: Some(stored.estimated_seconds),
-            started_at: stored.started_at,
-            finished_at: stored.finished_at,
-        };
-        Ok(stored.with_status(status))
+    pub async fn complete(&self, stored: Stored) -> Result<Experiment> {
+        let parts = self.parts(stored.uid).await?;
+        Ok(completed(stored, parts))
     }
+
+    /// Completes rows of a list, with as many queries as for one.
+    pub async fn complete_all(&self, stored: Vec<Stored>) -> Result<Vec<Experiment>> {
+        let mut parts = self.parts_of(&stored.iter().map(|stored| stored.uid).collect::<Vec<_>>()).await?;
+        stored
+            .into_iter()
+            .map(|stored| {
+                let parts = parts.take(stored.uid)?;
+                Ok(completed(stored, parts))
+            })
+            .collect()
+    }
+}
+
+fn completed(stored: Stored, Parts { shards, attempts, handed }: Parts) -> Experiment {
+    let rows = rows(&shards);
+    let states = states(&rows, &handed, &attempts, stored.phase);
+    let status = Status {
+        phase: stored.phase,
+        observed_generation: stored.observed_generation,
+        message: stored.message.clone(),
+        conditions: stored.conditions.clone(),
+        trials: tally(&states, &handed),
+        jobs: attempts.iter().map(job).collect(),
+        live: live(&stored, &attempts, &rows, &states, &handed),
+        estimated_seconds: Some(stored.estimated_seconds),
+        started_at: stored.started_at,
+        finished_at: stored.finished_at,
+    };
+    stored.with_status(status)
 }
 
 /// One attempt as users see it: a job.

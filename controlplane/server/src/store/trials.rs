@@ -7,13 +7,13 @@ use em_api::results::Verdict;
 use em_api::spec::LoadLevel;
 use em_api::status::{Phase, Trial, TrialCounts, TrialPhase};
 use em_api::{BlockId, ExperimentUid, ShardId, TrialId};
-use sqlx::any::AnyRow;
 
 use super::attempts::Attempt;
 use super::codec::Columns;
 use super::counted::{self, Handed, OutcomeKind};
+use super::parts::Parts;
 use super::{Result, Store};
-use crate::admit::expand::{Block, Shard};
+use crate::admit::expand::Shard;
 
 /// A trial with its place in the matrix.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,20 +91,13 @@ pub fn tally(states: &[TrialState], handed: &[Handed]) -> TrialCounts {
 impl Store {
     /// The matrix in its stored order.
     pub async fn matrix(&self, uid: ExperimentUid) -> Result<Vec<TrialRow>> {
-        let rows = sqlx::query(
-            "SELECT t.id, t.block_id, b.shard_id, t.backend, b.repetition, b.batch_size, b.load_level FROM trials t
-             JOIN blocks b ON b.id = t.block_id JOIN shards s ON s.id = b.shard_id
-             WHERE t.experiment_uid = $1 ORDER BY s.ordinal, b.ordinal, t.ordinal",
-        )
-        .bind(uid.to_string())
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(read).collect()
+        Ok(rows(&self.parts(uid).await?.shards))
     }
 
     /// `GET …/trials`.
     pub async fn trials(&self, uid: ExperimentUid, phase: Phase) -> Result<Vec<Trial>> {
-        let (rows, handed, attempts) = (self.matrix(uid).await?, self.handed(uid).await?, self.attempts(uid).await?);
+        let Parts { shards, attempts, handed } = self.parts(uid).await?;
+        let rows = rows(&shards);
         let failures = self.failures(uid).await?;
         let given_up = attempts.iter().rev().find_map(|attempt| attempt.end().map(|(end, _)| end.clone()));
         let states = states(&rows, &handed, &attempts, phase);
@@ -166,33 +159,21 @@ impl Store {
 
 type Failures = HashMap<(TrialId, em_api::AttemptId, u32), (String, Option<String>)>;
 
-fn read(row: &AnyRow) -> Result<TrialRow> {
-    Ok(TrialRow {
-        id: row.parsed("id")?,
-        block: row.parsed("block_id")?,
-        shard: row.parsed("shard_id")?,
-        backend: row.text("backend")?,
-        repetition: row.count("repetition")?,
-        batch_size: row.count("batch_size")?,
-        load: row.read_json("load_level")?,
-    })
-}
-
-/// The rows as admission expanded them.
-pub fn shards(rows: &[TrialRow]) -> Vec<Shard> {
-    let mut shards: Vec<Shard> = Vec::new();
-    for row in rows {
-        if shards.last().is_none_or(|shard| shard.id != row.shard) {
-            shards.push(Shard { id: row.shard, blocks: Vec::new() });
-        }
-        let Some(shard) = shards.last_mut() else { continue };
-        if shard.blocks.last().is_none_or(|block| block.id != row.block) {
-            let (id, repetition, batch_size, load) = (row.block, row.repetition, row.batch_size, row.load);
-            shard.blocks.push(Block { id, repetition, batch_size, load, trials: Vec::new() });
-        }
-        if let Some(block) = shard.blocks.last_mut() {
-            block.trials.push((row.backend.clone(), row.id));
+/// What admission expanded, trial by trial.
+pub fn rows(shards: &[Shard]) -> Vec<TrialRow> {
+    let mut rows = Vec::new();
+    for shard in shards {
+        for block in &shard.blocks {
+            rows.extend(block.trials.iter().map(|(backend, trial)| TrialRow {
+                id: *trial,
+                block: block.id,
+                shard: shard.id,
+                backend: backend.clone(),
+                repetition: block.repetition,
+                batch_size: block.batch_size,
+                load: block.load,
+            }));
         }
     }
-    shards
+    rows
 }

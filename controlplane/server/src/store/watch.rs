@@ -31,12 +31,11 @@ pub struct Span {
     pub newest: i64,
 }
 
-/// Removals remembered at most, whatever their age.
-const MOST_TOMBSTONES: i64 = 100_000;
-
 impl Store {
     pub async fn span(&self) -> Result<Span> {
-        let rows = sqlx::query("SELECT name, value FROM counters").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT name, value FROM counters WHERE name IN ('compacted_version', 'resource_version')")
+            .fetch_all(&self.pool)
+            .await?;
         let mut span = Span { compacted: 0, newest: 0 };
         for row in &rows {
             match row.text("name")?.as_str() {
@@ -99,23 +98,13 @@ impl Store {
         rows.iter().map(change).collect()
     }
 
-    /// Forgets removals from before `older_than`, and the oldest where there are too many; how many. Watchers that know nothing newer
-    /// have to list again.
+    /// Forgets removals from before `older_than`; how many. Watchers that know nothing newer have to list again.
     pub async fn compact(&self, older_than: Timestamp) -> Result<u64> {
-        self.compact_to(older_than, MOST_TOMBSTONES).await
-    }
-
-    pub(super) async fn compact_to(&self, older_than: Timestamp, most: i64) -> Result<u64> {
         let mut write = self.write().await?;
-        let horizon: Option<i64> = sqlx::query_scalar(
-            "SELECT MAX(resource_version) FROM tombstones
-             WHERE deleted_at < $1
-                OR resource_version <= (SELECT resource_version FROM tombstones ORDER BY resource_version DESC LIMIT 1 OFFSET $2)",
-        )
-        .bind(time(older_than))
-        .bind(most)
-        .fetch_one(&mut *write.tx)
-        .await?;
+        let horizon: Option<i64> = sqlx::query_scalar("SELECT MAX(resource_version) FROM tombstones WHERE deleted_at < $1")
+            .bind(time(older_than))
+            .fetch_one(&mut *write.tx)
+            .await?;
         let Some(horizon) = horizon else { return Ok(0) };
         let removed =
             sqlx::query("DELETE FROM tombstones WHERE resource_version <= $1").bind(horizon).execute(&mut *write.tx).await?;

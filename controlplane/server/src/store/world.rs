@@ -1,11 +1,10 @@
 //! Everything that the reconciler decides from, as rows: experiments that are not settled, with what is below them.
 
-use em_api::ExperimentUid;
-
 use super::attempts::Attempt;
 use super::counted::Handed;
 use super::experiments::{self, Stored};
-use super::{Error, Result, Store, trials};
+use super::parts::Parts;
+use super::{Error, Result, Store};
 use crate::admit::expand::Shard;
 
 /// An unsettled experiment.
@@ -18,23 +17,17 @@ pub struct Open {
 }
 
 impl Store {
-    /// Higher priority first, then older first.
+    /// Higher priority first, then older first. As many queries for a thousand as for one.
     pub async fn open_experiments(&self) -> Result<Vec<Open>> {
         let rows =
             sqlx::query("SELECT * FROM experiments WHERE settled = 0 ORDER BY created_at, uid").fetch_all(&self.pool).await?;
-        let mut open = Vec::new();
-        for row in &rows {
-            // One row that this version cannot read must not stop all the others.
-            let whole = match experiments::read(row) {
-                Ok(stored) => self.with_parts(stored).await,
-                Err(error) => Err(error),
-            };
-            match whole {
-                Ok(whole) => open.push(whole),
-                Err(error @ Error::Corrupt { .. }) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "an experiment is left alone: it cannot be read");
-                }
-                Err(error) => return Err(error),
+        let read: Vec<Stored> =
+            rows.iter().filter_map(|row| readable(experiments::read(row)).transpose()).collect::<Result<_>>()?;
+        let mut parts = self.parts_of(&read.iter().map(|stored| stored.uid).collect::<Vec<_>>()).await?;
+        let mut open = Vec::with_capacity(read.len());
+        for stored in read {
+            if let Some(Parts { shards, attempts, handed }) = readable(parts.take(stored.uid))? {
+                open.push(Open { stored, shards, attempts, handed });
             }
         }
         open.sort_by_key(|open| std::cmp::Reverse(open.stored.spec.priority));
@@ -49,10 +42,16 @@ impl Store {
             .await?;
         Ok(found > 0)
     }
+}
 
-    async fn with_parts(&self, stored: Stored) -> Result<Open> {
-        let uid: ExperimentUid = stored.uid;
-        let shards = trials::shards(&self.matrix(uid).await?);
-        Ok(Open { shards, attempts: self.attempts(uid).await?, handed: self.handed(uid).await?, stored })
+/// One experiment that this version cannot read must not stop all the others.
+fn readable<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ Error::Corrupt { .. }) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "an experiment is left alone: it cannot be read");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }

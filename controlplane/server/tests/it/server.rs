@@ -153,7 +153,7 @@ fn run(settings: &Settings, slurm: &FakeSlurm) -> (Runtime, Running) {
     }
 }
 
-fn client(folder: &Path, url: &str) -> Client {
+pub(crate) fn client(folder: &Path, url: &str) -> Client {
     let token = std::fs::read_to_string(folder.join("state/admin-token")).unwrap();
     Client::new(url, Some(token.trim().to_owned())).unwrap()
 }

@@ -18,7 +18,7 @@ async fn the_same_name_and_spec_is_the_same_experiment_labels_and_retries_apart(
         Ok(Creation::Existing(found)) => assert_eq!(found.metadata.uid, first.metadata.uid),
         other => panic!("the one that was there, not {other:?}"),
     }
-    assert_eq!(base.count("SELECT COUNT(*) FROM trials").await, 4, "nothing was stored twice");
+    assert_eq!(base.count("SELECT COUNT(*) FROM shards").await, 1, "nothing was stored twice");
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn the_same_name_with_another_spec_is_refused_and_stores_nothing() {
     let mut other = body("taken");
     other["spec"]["matrix"]["batchSizes"] = json!([16, 32]);
     assert!(matches!(create(&base, &other).await, Err(Error::NameTaken(_))));
-    assert_eq!(base.count("SELECT COUNT(*) FROM trials").await, 4);
+    assert_eq!(base.count("SELECT COUNT(*) FROM shards").await, 1);
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_name_is_free_again_only_when_the_deleted_experiment_is_gone() {
     let revision = base.store.stored("again").await.unwrap().revision;
     assert!(matches!(base.store.remove_experiment(first.uid, revision - 1).await, Err(Error::Stale(_))));
     base.store.remove_experiment(first.uid, revision).await.unwrap();
-    for table in ["SELECT COUNT(*) FROM trials", "SELECT COUNT(*) FROM shards", "SELECT COUNT(*) FROM events"] {
+    for table in ["SELECT COUNT(*) FROM attempts", "SELECT COUNT(*) FROM shards", "SELECT COUNT(*) FROM events"] {
         assert_eq!(base.count(table).await, 0, "{table}");
     }
     assert_eq!(base.count("SELECT COUNT(*) FROM tombstones").await, 1);
@@ -66,7 +66,7 @@ async fn a_name_is_free_again_only_when_the_deleted_experiment_is_gone() {
 async fn the_matrix_reads_back_as_it_was_expanded() {
     let base = Base::open().await;
     let stored = base.create("matrix").await;
-    let shards = crate::store::trials::shards(&base.store.matrix(stored.uid).await.unwrap());
+    let shards = base.store.parts(stored.uid).await.unwrap().shards;
     assert_eq!(shards.len(), 1);
     let blocks: Vec<_> = shards[0].blocks.iter().map(|block| (block.repetition, block.trials.len())).collect();
     assert_eq!(blocks, [(1, 2), (2, 2)]);

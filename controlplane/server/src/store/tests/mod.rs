@@ -1,15 +1,45 @@
-//! The store on a real SQLite file. Builders here; each opens a database of its own.
+//! The store on a real SQLite file and on a real PostgreSQL: one text, compiled once for each. Builders here; each test opens a
+//! database of its own.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod claims;
-mod creation;
-mod measurements;
-mod records;
-mod repeats;
-mod stale;
-mod watch;
-mod writers;
+/// Tests that hold on every database. In each, `Base` is the one at hand.
+macro_rules! suites {
+    ($database:ident) => {
+        use super::*;
+
+        type Base = On<$database>;
+
+        mod claims;
+        mod creation;
+        mod groups;
+        mod measurements;
+        mod records;
+        mod repeats;
+        mod stale;
+        mod upgrade;
+        mod watch;
+        mod writers;
+    };
+}
+
+#[path = "."]
+mod on_sqlite {
+    suites!(Sqlite);
+}
+
+#[path = "."]
+#[expect(clippy::duplicate_mod, reason = "the same tests, on the other database")]
+mod on_postgres {
+    suites!(Postgres);
+}
+
+mod plans;
+#[path = "../../../tests/it/postgres.rs"]
+mod postgres;
+
+use std::marker::PhantomData;
+use std::path::Path;
 
 use em_api::AttemptId;
 use em_api::agent::{ClaimRequest, Record, RecordBody};
@@ -23,17 +53,43 @@ use super::trials::TrialRow;
 use super::{Error, Store, now};
 use crate::admit::{Admitted, admit};
 
-struct Base {
+struct On<D> {
     store: Store,
+    url: String,
     _folder: tempfile::TempDir,
+    database: PhantomData<D>,
 }
 
-impl Base {
+trait Database {
+    /// The address of an empty database; it may live in the folder.
+    async fn fresh(folder: &Path) -> String;
+}
+
+struct Sqlite;
+
+impl Database for Sqlite {
+    async fn fresh(folder: &Path) -> String {
+        Store::sqlite_url(folder)
+    }
+}
+
+struct Postgres;
+
+impl Database for Postgres {
+    async fn fresh(_: &Path) -> String {
+        postgres::fresh_schema().await
+    }
+}
+
+impl<D: Database> On<D> {
+    async fn fresh(folder: &Path) -> String {
+        D::fresh(folder).await
+    }
+
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let commits = crate::metrics::Metrics::new().db_commit_seconds;
-        let store = Store::open(&Store::sqlite_url(folder.path()), commits).await.unwrap();
-        Self { store, _folder: folder }
+        let url = D::fresh(folder.path()).await;
+        Self { store: open(&url).await, url, _folder: folder, database: PhantomData }
     }
 
     /// An experiment with one attempt whose job is 7.
@@ -75,6 +131,10 @@ impl Base {
     async fn count(&self, statement: &'static str) -> i64 {
         sqlx::query_scalar(statement).fetch_one(&self.store.pool).await.unwrap()
     }
+}
+
+async fn open(url: &str) -> Store {
+    Store::open(url, crate::metrics::Metrics::new().db_commit_seconds).await.unwrap()
 }
 
 fn measured(row: &TrialRow, attempt: AttemptId) -> Measurement {

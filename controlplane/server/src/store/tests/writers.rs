@@ -38,11 +38,10 @@ async fn eight_writers_and_eight_readers_at_once_meet_no_locked_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_processes_on_one_file_wait_for_each_other() {
+async fn two_processes_on_one_database_wait_for_each_other() {
     // A server and, say, `sqlite3` or a backup: the lock of this process alone does not help.
     let base = Base::open().await;
-    let commits = crate::metrics::Metrics::new().db_commit_seconds;
-    let other = Store::open(&Store::sqlite_url(base._folder.path()), commits).await.unwrap();
+    let other = open(&base.url).await;
     assert_eq!(other.server8(), base.store.server8(), "made once per database");
     let tasks = [base.store.clone(), other].into_iter().enumerate().map(|(which, store)| {
         tokio::spawn(async move {

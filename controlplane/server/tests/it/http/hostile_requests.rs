@@ -351,3 +351,21 @@ async fn what_is_not_http_is_refused_and_the_server_goes_on() {
     assert_eq!(server.rows("experiments").await, 0);
     server.stop().await;
 }
+
+/// A service may write anything into its log, and its agent has to get rid of it.
+#[tokio::test]
+async fn a_log_line_may_hold_anything() {
+    use em_api::agent::{Record, RecordBatch, RecordBody};
+    let server = Server::start().await;
+    let job = server.submitted("demo").await;
+    job.claimed().await;
+    let line = "a\u{0}b \u{1b}[31m \u{202e} '; DROP TABLE records; -- \u{1f600}".to_owned();
+    let body =
+        RecordBody::Log { stream: "service\u{0}".to_owned(), trial: None, backend: Some("h\u{0}f".to_owned()), line: line.clone() };
+    let batch = RecordBatch { epoch: 0, records: vec![Record { seq: u64::MAX, at: em_api::Timestamp::MIN, body }] };
+    job.agent.post_records(job.attempt, &batch).await.unwrap();
+    let logs = server.get("/experiments/demo/logs").await.text().await.unwrap();
+    let read: serde_json::Value = serde_json::from_str(logs.trim()).unwrap();
+    assert_eq!(read["line"], line.replace('\u{0}', "\u{fffd}"));
+    server.stop().await;
+}

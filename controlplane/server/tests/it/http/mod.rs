@@ -1,4 +1,4 @@
-//! The HTTP API as its callers see it: a real server on a free port, a real SQLite database, no Slurm. What the reconciler would
+//! The HTTP API as its callers see it: a real server on a free port, a real database, no Slurm. What the reconciler would
 //! do is done through the store; agents are played through their own client.
 
 mod access;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use actix_web::dev::ServerHandle;
 use em_api::agent::{ClaimAnswer, ClaimRequest};
@@ -26,6 +26,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::postgres::fresh_schema;
+
 pub(super) struct Server {
     pub(super) url: String,
     pub(super) store: Store,
@@ -34,7 +36,8 @@ pub(super) struct Server {
     http: reqwest::Client,
     stop: CancellationToken,
     handle: ServerHandle,
-    state: tempfile::TempDir,
+    database: String,
+    _state: tempfile::TempDir,
 }
 
 impl Server {
@@ -46,7 +49,8 @@ impl Server {
     pub(super) async fn start_as(change: impl FnOnce(App) -> App) -> Self {
         let state = tempfile::tempdir().unwrap();
         let metrics = Metrics::new();
-        let store = Store::open(&Store::sqlite_url(state.path()), metrics.db_commit_seconds.clone()).await.unwrap();
+        let database = database(state.path()).await;
+        let store = Store::open(&database, metrics.db_commit_seconds.clone()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let url = format!("http://{address}");
@@ -63,7 +67,8 @@ impl Server {
         let handle = running.handle();
         tokio::spawn(running);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut server = Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, state };
+        let mut server =
+            Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, database, _state: state };
         server.admin = server.token(Role::Admin).await;
         server.scraper = server.token(Role::Scraper).await;
         server
@@ -113,8 +118,11 @@ impl Server {
 
     /// How many rows each table has, read past the store.
     pub(super) async fn all_rows(&self) -> BTreeMap<String, i64> {
-        let database = sqlx::AnyPool::connect(&Store::sqlite_url(self.state.path())).await.unwrap();
-        let tables = "SELECT name FROM sqlite_master WHERE type = 'table'";
+        let database = sqlx::AnyPool::connect(&self.database).await.unwrap();
+        let tables = match self.database.starts_with("sqlite:") {
+            true => "SELECT name FROM sqlite_master WHERE type = 'table'",
+            false => "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
+        };
         let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&database).await.unwrap();
         let mut rows = BTreeMap::new();
         for table in tables {
@@ -161,6 +169,11 @@ impl Server {
         };
         self.store.save_standing(job.uid, revision, &standing, &[]).await.unwrap();
     }
+}
+
+/// An empty one; `main` compiles these tests once for each kind.
+async fn database(state: &Path) -> String {
+    if module_path!().contains("::http_on_postgres::") { fresh_schema().await } else { Store::sqlite_url(state) }
 }
 
 /// A job as its agent sees it.

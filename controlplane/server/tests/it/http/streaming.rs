@@ -43,8 +43,12 @@ async fn what_stops_being_selected_is_deleted_for_its_watcher() {
     post(&server, "c", "2").await;
     server.remove("c").await;
     server.remove("b").await;
-    assert_eq!(told(&mut events).await, "modified b", "it is being deleted");
-    assert_eq!(told(&mut events).await, "deleted b", "and nothing of c");
+    // A watcher that is late sees no more of its going.
+    let mut last = told(&mut events).await;
+    if last == "modified b" {
+        last = told(&mut events).await;
+    }
+    assert_eq!(last, "deleted b", "and nothing of c");
     assert!(events.is_quiet().await);
     server.stop().await;
 }
@@ -216,6 +220,8 @@ async fn a_reader_that_does_not_read_is_dropped() {
     stalled.write_all(request.as_bytes()).await.unwrap();
     // The one beside it reads, and stays.
     let mut reader = Events::open(&server, "", None).await;
+    let reader = async move { while reader.next().await.data["metadata"]["labels"]["round"] != "last" {} };
+    let reader = tokio::spawn(reader);
     wait_for_streams(&server, 2).await;
     let (mut round, begin) = (0, Instant::now());
     while streams(&server).await == 2 {
@@ -224,11 +230,10 @@ async fn a_reader_that_does_not_read_is_dropped() {
         for name in ["a", "b", "c", "d"] {
             label(&server, name, &round.to_string()).await;
         }
-        reader.next().await;
     }
     assert_eq!(streams(&server).await, 1);
     label(&server, "a", "last").await;
-    while reader.next().await.data["metadata"]["labels"]["round"] != "last" {}
+    reader.await.unwrap();
     drop(stalled);
     server.stop().await;
 }

@@ -1,0 +1,79 @@
+//! What is below experiments: their shards, attempts and handed-in measurements, read for any number of them with three queries.
+
+use std::collections::HashMap;
+
+use em_api::ExperimentUid;
+use sqlx::any::AnyRow;
+
+use super::attempts::{self, Attempt};
+use super::codec::Columns;
+use super::counted::Handed;
+use super::lists::rows_of;
+use super::{Error, Result, Store, handed_in};
+use crate::admit::expand::Shard;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Parts {
+    /// In their order.
+    pub(super) shards: Vec<Shard>,
+    /// Oldest first.
+    pub(super) attempts: Vec<Attempt>,
+    /// Accepted ones, in the order they came.
+    pub(super) handed: Vec<Handed>,
+}
+
+/// By experiment. What cannot be read spoils its own experiment alone.
+pub(super) struct PartsOf(HashMap<String, Result<Parts>>);
+
+impl Store {
+    pub(super) async fn parts(&self, uid: ExperimentUid) -> Result<Parts> {
+        self.parts_of(&[uid]).await?.take(uid)
+    }
+
+    pub(super) async fn parts_of(&self, uids: &[ExperimentUid]) -> Result<PartsOf> {
+        let ids: Vec<String> = uids.iter().map(ToString::to_string).collect();
+        let mut parts = PartsOf(HashMap::with_capacity(ids.len()));
+        let shards =
+            "SELECT experiment_uid, id, blocks FROM shards WHERE experiment_uid IN ($LIST) ORDER BY experiment_uid, ordinal";
+        for row in rows_of(&self.pool, shards, &ids).await? {
+            parts.add(&row, |parts| {
+                parts.shards.push(Shard { id: row.parsed("id")?, blocks: row.read_json("blocks")? });
+                Ok(())
+            })?;
+        }
+        let attempts = "SELECT * FROM attempts WHERE experiment_uid IN ($LIST) ORDER BY created_at, id";
+        for row in rows_of(&self.pool, attempts, &ids).await? {
+            parts.add(&row, |parts| {
+                parts.attempts.push(attempts::read(&row)?);
+                Ok(())
+            })?;
+        }
+        let handed = "SELECT experiment_uid, trial_id, block_id, attempt_id, epoch, outcome, reason, verdict, texts_per_second, \
+                      started_at, finished_at, received_at FROM measurements \
+                      WHERE experiment_uid IN ($LIST) AND accepted = 1 ORDER BY received_at, trial_id";
+        for row in rows_of(&self.pool, handed, &ids).await? {
+            parts.add(&row, |parts| {
+                parts.handed.push(handed_in::read(&row)?);
+                Ok(())
+            })?;
+        }
+        Ok(parts)
+    }
+}
+
+impl PartsOf {
+    fn add(&mut self, row: &AnyRow, read: impl FnOnce(&mut Parts) -> Result<()>) -> Result<()> {
+        let entry = self.0.entry(row.text("experiment_uid")?).or_insert_with(|| Ok(Parts::default()));
+        let Ok(parts) = entry else { return Ok(()) };
+        match read(parts) {
+            Err(error @ Error::Corrupt { .. }) => *entry = Err(error),
+            other => other?,
+        }
+        Ok(())
+    }
+
+    /// Once for each experiment.
+    pub(super) fn take(&mut self, uid: ExperimentUid) -> Result<Parts> {
+        self.0.remove(&uid.to_string()).unwrap_or_else(|| Ok(Parts::default()))
+    }
+}
