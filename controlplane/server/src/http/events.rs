@@ -10,6 +10,7 @@ use em_api::status::{Event, EventList};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::IntoParams;
 
 use super::App;
 use super::name::Name;
@@ -22,19 +23,44 @@ use crate::store::events::MOST_EVENTS;
 /// Events read at a time.
 const PAGE: i64 = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
+    /// Keep the answer open as server-sent events, until the experiment is removed.
     watch: Option<bool>,
 }
 
+/// List what happened to an experiment, the newest 1,000, or watch it
+///
+/// Oldest first. With `watch=true` the answer is a stream that begins with what there is, or behind the event in `Last-Event-ID`.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/events",
+    operation_id = "listEvents",
+    tag = "experiments",
+    params(
+        ("name" = String, Path, description = "Name of the experiment", example = "demo"),
+        EventsQuery,
+        ("Last-Event-ID" = Option<u64>, Header, nullable = false, description = "With `watch`: the id of the last event seen"),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The events, or with `watch=true` a stream",
+            content((EventList = "application/json"), (super::openapi::EventStream = "text/event-stream"))
+        ),
+        (status = 410, description = "`expired`: watch again without Last-Event-ID"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn events(app: Data<App>, request: HttpRequest, name: Path<Name>, query: Query<EventsQuery>) -> Answer {
     let stored = app.store.stored(&name).await?;
+    let after = last_event_id(&request)?;
     if !query.watch.unwrap_or(false) {
         return Ok(HttpResponse::Ok().json(EventList { items: app.store.events(stored.uid, MOST_EVENTS).await? }));
     }
     let pace = Pace::new(&app);
-    let after = last_event_id(&request)?;
     if let Some(after) = after {
         let span = app.store.event_span(stored.uid).await?;
         if after > span.newest || after < span.compacted {

@@ -6,14 +6,16 @@ use actix_web::http::{StatusCode, header};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, Path, PayloadConfig, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use em_api::experiment::{Created, Experiment, ExperimentList};
+use em_api::experiment::{Created, Experiment, ExperimentList, ExperimentPatch};
 use jiff::SignedDuration;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::access::{self, Caller};
 use super::name::Name;
 use super::preconditions::{has_already, if_match};
 use super::problem::{Answer, Refusal};
+use super::stream::last_event_id;
 use super::{App, cursor, events, idempotency, logs, parts, patch, report, results, selector, watch};
 use crate::admit::{Admitted, NameChoice, admit, cluster_warnings, parse_body};
 use crate::job;
@@ -50,14 +52,47 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     );
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateQuery {
+    /// Store nothing; answer what a creation would.
     dry_run: Option<bool>,
     /// With `dryRun`: script and plan for a run in this folder, without a server.
+    #[param(value_type = Option<String>, pattern = "^/", example = "/shared/run")]
     standalone: Option<PathBuf>,
 }
 
+/// Create an experiment, or try one out
+///
+/// The body is read with all mistakes at once; fields left out get their defaults, which the answer shows. The same experiment posted
+/// again answers 200 and changes nothing. With `dryRun=true` nothing is stored and the answer carries the script of the first job.
+#[utoipa::path(
+    post,
+    path = "/experiments",
+    operation_id = "createExperiment",
+    tag = "experiments",
+    params(
+        CreateQuery,
+        (
+            "Idempotency-Key" = Option<String>,
+            Header,
+            nullable = false,
+            description = "One word of the caller's, new for each experiment: a request repeated with it is carried out once",
+            pattern = "^[!-~]{1,255}$",
+        ),
+    ),
+    request_body(content((super::openapi::NewExperiment = "application/json"), (super::openapi::NewExperiment = "application/yaml"))),
+    responses(
+        (status = 201, description = "Stored", body = Created, headers(("Location" = String), ("ETag" = String))),
+        (status = 200, description = "It is there already, or this was a dry run", body = Created, headers(("ETag" = String))),
+        (status = 409, description = "`already_exists` with another spec, `being_deleted`, `idempotency_in_flight`"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_spec`: one entry of `errors` a mistake; `idempotency_key_reused`"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
     let media_type = content_type(&request);
     let dry_run = query.dry_run.unwrap_or(false);
@@ -127,19 +162,45 @@ async fn preview(app: &App, admitted: &Admitted, owner: &str) -> Answer<Experime
     Ok(Store::preview(admitted, owner))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ListQuery {
+    /// Experiments a page; 100 when left out.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
+    /// `continue` of the page before.
     #[serde(rename = "continue")]
     next: Option<String>,
+    /// As in Kubernetes: `team=search,stage!=test,tier in (a,b),zone notin (x),gpu,!draft`.
+    #[param(example = "team=search")]
     label_selector: Option<String>,
+    /// By `metadata.name`, `metadata.owner`, `spec.model.id`, `status.phase`: `status.phase=Running,metadata.owner!=ann`.
+    #[param(example = "status.phase=Running")]
     field_selector: Option<String>,
+    /// Keep the answer open as server-sent events `added`, `modified`, `deleted`, each with its resource version as id.
     watch: Option<bool>,
 }
 
+/// List experiments in the order of their names, or watch them
+///
+/// A page holds `continue` when there is another. With `watch=true` the answer is a stream of events that begins with what there is, or
+/// behind the version in `Last-Event-ID`.
+#[utoipa::path(
+    get,
+    path = "/experiments",
+    operation_id = "listExperiments",
+    tag = "experiments",
+    params(ListQuery, ("Last-Event-ID" = Option<u64>, Header, nullable = false, description = "With `watch`: the id of the last event seen")),
+    responses(
+        (status = 200, description = "A page, or with `watch=true` a stream", content((ExperimentList = "application/json"), (super::openapi::EventStream = "text/event-stream"))),
+        (status = 410, description = "`expired`: watch again without Last-Event-ID"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> Answer {
     let filter = selector::read(query.label_selector.as_deref(), query.field_selector.as_deref())?;
+    last_event_id(&request)?;
     if query.watch.unwrap_or(false) {
         return watch::watch(app, &request, filter).await;
     }
@@ -153,6 +214,24 @@ async fn list(app: Data<App>, request: HttpRequest, query: Query<ListQuery>) -> 
     Ok(HttpResponse::Ok().json(ExperimentList { items: app.store.complete_all(page.items).await?, next }))
 }
 
+/// Read an experiment
+///
+/// Complete: with all defaults, the server's own fields and the status.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}",
+    operation_id = "readExperiment",
+    tag = "experiments",
+    params(
+        ("name" = String, Path, description = "Name of the experiment", example = "demo"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "ETags that the caller has", example = "\"7\""),
+    ),
+    responses(
+        (status = 200, description = "The experiment", body = Experiment, headers(("ETag" = String))),
+        (status = 304, description = "The caller has it already", headers(("ETag" = String))),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn read(app: Data<App>, request: HttpRequest, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let mut response = HttpResponse::Ok();
@@ -164,6 +243,36 @@ async fn read(app: Data<App>, request: HttpRequest, name: Path<Name>) -> Answer 
     Ok(shown(response, &app.store.complete(stored).await?))
 }
 
+/// Change what may change after creation
+///
+/// A JSON merge patch of labels, annotations and `spec.desired`, `retries`, `priority`, `ttl`, `logsTtl`. `desired: Suspended`, `Run` and
+/// `Cancelled` suspend, resume and cancel. What is measured is fixed: another value there is refused.
+#[utoipa::path(
+    patch,
+    path = "/experiments/{name}",
+    operation_id = "changeExperiment",
+    tag = "experiments",
+    params(
+        ("name" = String, Path, description = "Name of the experiment", example = "demo"),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "Change it only if this is its ETag, as `\"7\"`", example = "*"),
+    ),
+    request_body(
+        content(
+            (ExperimentPatch = "application/merge-patch+json"),
+            (ExperimentPatch = "application/json"),
+            (ExperimentPatch = "application/yaml"),
+        )
+    ),
+    responses(
+        (status = 200, description = "As it is now", body = Experiment, headers(("ETag" = String))),
+        (status = 409, description = "`spec_immutable`, `already_ended`, `being_deleted`"),
+        (status = 412, description = "`precondition_failed`: it was changed in between"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_patch`: one entry of `errors` a mistake"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>, body: Bytes) -> Answer {
     let if_match = if_match(&request)?;
     let stored = app.store.stored(&name).await?;
@@ -172,6 +281,24 @@ async fn change(app: Data<App>, Caller(who): Caller, request: HttpRequest, name:
     Ok(shown(HttpResponse::Ok(), &changed))
 }
 
+/// Delete an experiment
+///
+/// Its jobs are cancelled first; it is gone when none is left. Asking again does no harm.
+#[utoipa::path(
+    delete,
+    path = "/experiments/{name}",
+    operation_id = "deleteExperiment",
+    tag = "experiments",
+    params(
+        ("name" = String, Path, description = "Name of the experiment", example = "demo"),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "Delete it only if this is its ETag, as `\"7\"`", example = "*"),
+    ),
+    responses(
+        (status = 202, description = "It is being deleted", body = Experiment, headers(("ETag" = String))),
+        (status = 412, description = "`precondition_failed`: it was changed in between"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn delete(app: Data<App>, Caller(who): Caller, request: HttpRequest, name: Path<Name>) -> Answer {
     let if_match = if_match(&request)?;
     let deleted = app.store.delete_experiment(&name, if_match.as_deref(), &who.owner).await?;

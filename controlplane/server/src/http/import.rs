@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use em_api::experiment::Created;
 use em_api::problem::FieldError;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::access::{self, Caller};
 use super::experiments::content_type;
@@ -22,13 +23,34 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(import.route(web::post().to(import_run)));
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ImportQuery {
     /// Instead of the experiment's own name.
     name: Option<String>,
 }
 
+/// Take in what a run without a server measured
+///
+/// The body is a zip of the run's folder.
+#[utoipa::path(
+    post,
+    path = "/import",
+    operation_id = "importRun",
+    tag = "experiments",
+    params(ImportQuery),
+    request_body(content = super::openapi::File, content_type = "application/zip"),
+    responses(
+        (status = 201, description = "Stored", body = Created, headers(("Location" = String))),
+        (status = 200, description = "It is there already", body = Created, headers(("Location" = String))),
+        (status = 409, description = "`already_exists` with another spec, `being_deleted`"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_spec`, `invalid_query`"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn import_run(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<ImportQuery>, body: Bytes) -> Answer {
     if !matches!(content_type(&request), None | Some("application/zip" | "application/octet-stream")) {
         let detail = "send a zip file (header Content-Type: application/zip)";

@@ -7,6 +7,7 @@ use em_api::ExperimentUid;
 use em_api::status::LogLine;
 use futures_util::stream;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::App;
 use super::name::Name;
@@ -17,10 +18,14 @@ use crate::store;
 /// Lines a chunk.
 const PAGE: i64 = 500;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
+    /// Begin behind this `seq`.
+    #[param(format = "uint64")]
     after: Option<u64>,
+    /// Keep the answer open until the experiment has ended.
     follow: Option<bool>,
 }
 
@@ -34,6 +39,18 @@ struct Tail {
     _seat: Seat,
 }
 
+/// Read or follow the log of an experiment
+///
+/// One JSON object a line. Followed, the stream ends when the experiment has ended; an empty line says that the server is still there.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/logs",
+    operation_id = "readLogs",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo"), LogsQuery),
+    responses((status = 200, description = "Lines, the oldest first", body = LogLine, content_type = "application/x-ndjson")),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn logs(app: Data<App>, name: Path<Name>, query: Query<LogsQuery>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let tail = Tail {

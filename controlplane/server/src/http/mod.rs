@@ -24,6 +24,7 @@ mod import;
 mod logs;
 mod name;
 mod observe;
+mod openapi;
 mod pages;
 mod parts;
 mod patch;
@@ -137,6 +138,7 @@ fn all(config: &mut ServiceConfig) {
     config
         .configure(basics)
         .configure(pages::routes)
+        .configure(openapi::routes)
         .configure(health::routes)
         .configure(scrape::routes)
         .configure(sessions::routes)

@@ -12,18 +12,49 @@ use super::problem::{Answer, Refusal};
 use crate::job;
 use crate::store::status;
 
+/// List the trials of an experiment
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/trials",
+    operation_id = "listTrials",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "All trials", body = TrialList)),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn trials(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(&stored).await? }))
 }
 
+/// List the jobs of an experiment, the first one first
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/jobs",
+    operation_id = "listJobs",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "All jobs", body = JobList)),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn jobs(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let attempts = app.store.attempts(stored.uid).await?;
     Ok(HttpResponse::Ok().json(JobList { items: attempts.iter().map(status::job).collect() }))
 }
 
-/// The script of the newest job; before there is one, that of the first, with zeros for the attempt's id.
+/// Read the script of the newest job
+///
+/// Before there is a job, that of the first, with zeros for the attempt's id.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/script",
+    operation_id = "readScript",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "As sbatch gets it", body = super::openapi::Text, content_type = "text/plain")),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn script(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let newest = app.store.attempts(stored.uid).await?.pop();

@@ -50,6 +50,18 @@ impl Cache {
     }
 }
 
+/// Read the results of an experiment
+///
+/// Computed from all measurements that are in, also while it runs.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/results",
+    operation_id = "readResults",
+    tag = "results",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "The results", body = Results)),
+    security(("token" = []), ("session" = [])),
+)]
 pub(super) async fn results(app: Data<App>, name: Path<Name>) -> Answer {
     let computed = computed(&app, &name).await?;
     Ok(HttpResponse::Ok().json(&computed.results))

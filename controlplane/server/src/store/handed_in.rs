@@ -130,7 +130,7 @@ fn contradiction(attempt: &Attempt, blocks: &[Block], measurement: &Measurement)
     if measurement.backend != *backend || measurement.block != block {
         return Some(format!("trial {} is of backend {backend} in block {block}", measurement.trial));
     }
-    None
+    measurement.implausible()
 }
 
 async fn insert(

@@ -6,6 +6,7 @@ mod agents;
 mod changing;
 mod conditional;
 mod creating;
+mod described;
 mod following;
 mod hostile_bodies;
 mod hostile_requests;
