@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-chaos bench-slurm bench-api test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-slurm test-chaos test-api bench-slurm bench-api test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -22,15 +22,18 @@ test-slurm: ## All cases of Slurm on real clusters, those that take minutes too 
 test-chaos: ## 210 submissions on real Slurm while sbatch breaks in every way and the controller is killed; 5,000 jobs in one budget of reads
 	@scripts/test-chaos.sh
 
+test-api: ## 5,000 requests and more, right and wrong ones, made from /openapi.json by schemathesis, to a real server
+	@scripts/test-api.sh
+
 bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; listing of 5,000 jobs
 	cargo bench --locked -p em-slurm --bench slurm
 
 bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 experiments; two minutes
 	cargo bench --locked -p em-controlplane --bench api
 
-test-full: ## All tests that need no GPU: `make test`, then `make test-slurm` and `make test-chaos`
+test-full: ## All tests that need no GPU: `make test`, then `make test-slurm`, `make test-chaos` and `make test-api`
 	@scripts/test.sh
-	@$(MAKE) --no-print-directory test-slurm test-chaos
+	@$(MAKE) --no-print-directory test-slurm test-chaos test-api
 
 check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh

@@ -6,6 +6,7 @@ use crate::{AttemptId, Timestamp, TrialId};
 
 /// `POST /agent/attempts/{id}/claim`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimRequest {
     pub attempt: AttemptId,
     pub slurm_job_id: String,
@@ -18,6 +19,7 @@ pub struct ClaimRequest {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimAnswer {
     pub epoch: u32,
     pub directive: Directive,
@@ -25,6 +27,7 @@ pub struct ClaimAnswer {
 
 /// What the agent shall do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Directive {
     Continue,
@@ -36,18 +39,21 @@ pub enum Directive {
 
 /// `POST /agent/attempts/{id}/records`. An empty batch is a heartbeat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RecordBatch {
     pub epoch: u32,
     pub records: Vec<Record>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RecordAnswer {
     pub directive: Directive,
 }
 
 /// A line of the agent's stream. Key: (attempt, epoch, seq); the first accepted wins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Record {
     pub seq: u64,
     pub at: Timestamp,
@@ -56,6 +62,7 @@ pub struct Record {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum RecordBody {
     /// The agent enters a phase. `trial` is set from warm-up to the end of measuring.
@@ -87,6 +94,7 @@ pub enum RecordBody {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AgentPhase {
     Preflight,
@@ -117,6 +125,7 @@ impl AgentPhase {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Sample {
     pub trial: TrialId,
     pub elapsed_s: f64,
@@ -133,6 +142,7 @@ pub struct Sample {
 
 /// `[count, dim]` f32, row-major, little-endian, base64 (standard alphabet).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ParityVectors {
     pub backend: String,
     pub repetition: u32,

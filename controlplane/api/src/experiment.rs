@@ -14,6 +14,7 @@ pub const KIND: &str = "Experiment";
 
 /// A stored experiment. Complete: defaults are filled in, the server's fields are set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Experiment {
     pub api_version: String,
@@ -24,6 +25,7 @@ pub struct Experiment {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// RFC 1123 label, unique among living experiments.
@@ -46,6 +48,7 @@ pub struct Metadata {
 
 /// `GET /experiments`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExperimentList {
     pub items: Vec<Experiment>,
     /// Cursor of the next page; absent on the last one.
@@ -55,6 +58,7 @@ pub struct ExperimentList {
 
 /// Answer to `POST /experiments`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Created {
     #[serde(flatten)]
     pub experiment: Experiment,
@@ -71,6 +75,7 @@ pub struct Created {
 
 /// `PATCH /experiments/{name}` (JSON merge patch): the mutable fields only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExperimentPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +85,7 @@ pub struct ExperimentPatch {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetadataPatch {
     /// `null` removes a label.
@@ -90,6 +96,7 @@ pub struct MetadataPatch {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SpecPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,8 +105,9 @@ pub struct SpecPatch {
     pub retries: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
-    /// `Some(None)` (`null` on the wire) takes the limit away.
+    /// `null` (`Some(None)`) takes the limit away.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<HumanDuration>))]
     pub ttl: Option<Option<HumanDuration>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs_ttl: Option<HumanDuration>,

@@ -9,6 +9,7 @@ use crate::{AttemptId, BlockId, Timestamp, TrialId};
 
 /// `PUT /agent/attempts/{id}/trials/{id}/measurement`. Key: (trial, attempt, epoch); the first accepted wins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Measurement {
     pub trial: TrialId,
     pub block: BlockId,
@@ -29,6 +30,7 @@ pub struct Measurement {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Outcome {
     Measured {
@@ -49,6 +51,7 @@ pub enum Outcome {
 
 /// What the load generator saw (also the output of `em-agent load`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LoadReport {
     pub url: String,
     pub level: LoadLevel,
@@ -82,12 +85,14 @@ pub struct LoadReport {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OutcomeCounts {
     pub ok: u64,
     /// Connection refused or reset.
     pub refused: u64,
     pub timed_out: u64,
     /// By status code.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, u64>))]
     pub http_status: BTreeMap<u16, u64>,
     /// Wrong number of vectors or wrong dimension.
     pub wrong_shape: u64,
@@ -108,10 +113,12 @@ impl OutcomeCounts {
 
 /// An HdrHistogram (1 µs to 120 s, 3 significant digits) in its V2 encoding, base64; see `em_stats::histogram`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Histogram(pub String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SecondBin {
     /// Second of the window, from 0.
     pub second: u32,
@@ -122,6 +129,7 @@ pub struct SecondBin {
 
 /// Counts of values ≤ `upper[i]` and above the bound before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LengthHistogram {
     pub upper: Vec<u32>,
     pub counts: Vec<u64>,
@@ -129,6 +137,7 @@ pub struct LengthHistogram {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GeneratorReport {
     /// CPU seconds of the generator's process inside the window.
     pub cpu_s: f64,
@@ -140,6 +149,7 @@ pub struct GeneratorReport {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DatasetReport {
     pub source: String,
     pub texts: u64,
@@ -151,6 +161,7 @@ pub struct DatasetReport {
 
 /// The service that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceReport {
     pub kind: String,
     pub command_line: Vec<String>,
@@ -166,6 +177,7 @@ pub struct ServiceReport {
 
 /// Seconds since the process was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ColdStart {
     /// The health route answered.
     pub http_ready_s: f64,
@@ -177,6 +189,7 @@ pub struct ColdStart {
 
 /// Columns over one time base. A missing sample is `null`, a missing column is absent: never zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Series {
     /// `gpu` or `process`: what the columns describe.
     pub resource: Resource,
@@ -189,6 +202,7 @@ pub struct Series {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
     Gpu,
@@ -197,6 +211,7 @@ pub enum Resource {
 
 /// The environment capsule: what a reader needs to run the same again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Environment {
     pub node: String,
     pub cpu_model: String,
@@ -215,6 +230,7 @@ pub struct Environment {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GpuInfo {
     pub index: u32,
     pub uuid: String,

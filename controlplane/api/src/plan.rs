@@ -19,6 +19,7 @@ pub const CLAIMS_DIR: &str = "claims";
 pub const WITNESS_FILE: &str = "exit-code";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub api_version: String,
@@ -47,6 +48,7 @@ pub struct Plan {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
     /// Base address that agents dial, for example `http://127.0.0.1:8080`.
@@ -59,6 +61,7 @@ pub struct Server {
 
 /// One start of one backend, and the trials measured on it in this order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceRun {
     pub backend: String,
@@ -67,6 +70,7 @@ pub struct ServiceRun {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedTrial {
     pub id: TrialId,

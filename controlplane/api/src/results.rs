@@ -7,6 +7,7 @@ use crate::spec::LoadLevel;
 use crate::{AttemptId, ExperimentUid, Timestamp, TrialId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Results {
     pub experiment: String,
@@ -28,6 +29,7 @@ pub struct Results {
 
 /// One backend variant × batch size × load level, over its repetitions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Cell {
     pub backend: String,
@@ -51,6 +53,7 @@ pub struct Cell {
 
 /// A mean over repetitions with a 95 % t interval on the log scale. `low`/`high` are absent below 2 repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Estimate {
     pub mean: f64,
@@ -60,6 +63,7 @@ pub struct Estimate {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
     pub samples: u64,
@@ -75,6 +79,7 @@ pub struct Latency {
 
 /// A percentile in milliseconds, or why it is withheld (shown as "—").
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Percentile {
     pub value: Option<f64>,
@@ -87,6 +92,7 @@ pub struct Percentile {
 
 /// Means over the measured windows. Absent where the node had no such thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     pub resource: Resource,
@@ -100,6 +106,7 @@ pub struct Resources {
 
 /// `a` against `b` inside the same blocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Comparison {
     pub a: String,
@@ -122,6 +129,7 @@ fn paired() -> bool {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ComparisonVerdict {
     Faster,
@@ -132,6 +140,7 @@ pub enum ComparisonVerdict {
 
 /// Vectors of one backend against those of the reference, over the parity texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Parity {
     pub backend: String,
@@ -146,6 +155,7 @@ pub struct Parity {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ParityVerdict {
     Passed,
@@ -158,6 +168,7 @@ pub enum ParityVerdict {
 
 /// Geometric mean of texts/s over all cells; missing cells are penalised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Overall {
     pub backend: String,
@@ -168,6 +179,7 @@ pub struct Overall {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TrialResult {
     pub trial: TrialId,
@@ -187,6 +199,7 @@ pub struct TrialResult {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     Valid,
@@ -195,6 +208,7 @@ pub enum Verdict {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerdictReason {
     /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `parity`, `unreadable`.
     pub code: String,

@@ -7,6 +7,7 @@ use crate::spec::LoadLevel;
 use crate::{AttemptId, BlockId, Timestamp, TrialId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub phase: Phase,
@@ -32,6 +33,7 @@ pub struct Status {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Phase {
     Pending,
     Preparing,
@@ -81,6 +83,7 @@ impl Phase {
 
 /// As a Kubernetes condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     #[serde(rename = "type")]
@@ -94,6 +97,7 @@ pub struct Condition {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ConditionType {
     Accepted,
     InputsReady,
@@ -101,10 +105,15 @@ pub enum ConditionType {
     Queued,
     Throttled,
     AgentSilent,
+    /// A step of this experiment keeps failing or takes too long; it is tried again by itself.
+    Stalled,
+    /// Logs and job directories are gone, after `logsTtl`.
+    LogsRemoved,
     Complete,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ConditionStatus {
     True,
     False,
@@ -112,6 +121,7 @@ pub enum ConditionStatus {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrialCounts {
     pub total: u64,
     pub pending: u64,
@@ -127,6 +137,7 @@ pub struct TrialCounts {
 
 /// One attempt and its Slurm job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// Slurm's id; absent until the submission is proven.
@@ -151,6 +162,7 @@ pub struct Job {
 
 /// Live view of the running trial, from the agent's last records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Live {
     pub at: Timestamp,
@@ -171,6 +183,7 @@ pub struct Live {
 
 /// One row of `GET /experiments/{name}/trials`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
     pub id: TrialId,
@@ -194,6 +207,7 @@ pub struct Trial {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TrialPhase {
     Pending,
     Running,
@@ -215,17 +229,20 @@ impl TrialPhase {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrialList {
     pub items: Vec<Trial>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobList {
     pub items: Vec<Job>,
 }
 
 /// What happened to an experiment, for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     pub seq: u64,
@@ -240,18 +257,21 @@ pub struct Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum EventType {
     Normal,
     Warning,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventList {
     pub items: Vec<Event>,
 }
 
 /// One line of `GET /experiments/{name}/logs` (NDJSON; with `follow=true` the stream stays open).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LogLine {
     /// Position in the experiment's log; `?after=` resumes behind it.

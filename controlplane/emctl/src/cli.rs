@@ -15,6 +15,7 @@ Examples:
   emctl submit --model sentence-transformers/all-MiniLM-L6-v2 --backends ort,huggingface,vllm \\
       --batch-sizes 16,32,64 --concurrency 10 --duration 10m --num-sentences 100000 --partition gpu --gres gpu:1 --wait
   emctl get                                                 all experiments
+  emctl get -l team=search --field-selector status.phase=Running
   emctl results demo                                        the table of an experiment, finished or not
   emctl logs demo -f                                        what its services and load generator say
 
@@ -69,9 +70,12 @@ pub(crate) enum Command {
         /// Show again at each change
         #[arg(short, long)]
         watch: bool,
-        /// Labels, for example team=search,stage!=test
-        #[arg(short = 'l', long, conflicts_with = "name")]
+        /// Labels as in Kubernetes, for example team=search,stage!=test,tier in (a,b),!draft
+        #[arg(short = 'l', long, value_name = "LABELS", conflicts_with = "name")]
         selector: Option<String>,
+        /// Fields by = and !=: metadata.name, metadata.owner, spec.model.id, status.phase; for example status.phase=Running
+        #[arg(long, value_name = "FIELDS", conflicts_with = "name")]
+        field_selector: Option<String>,
     },
     /// All about one experiment: conditions, trials, jobs, the last events
     Describe { name: String },

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use em_api::client::experiments::ListOptions;
 use em_api::client::{Client, ClientError};
 use em_api::experiment::Experiment;
 use jiff::Timestamp;
@@ -26,12 +27,12 @@ pub(crate) async fn run(
     client: &Client,
     name: Option<String>,
     watch: bool,
-    selector: Option<String>,
+    options: ListOptions,
     format: Format,
 ) -> Result<(), Failure> {
     let mut shown: Option<List> = None;
     loop {
-        match read(client, name.as_deref(), selector.clone()).await {
+        match read(client, name.as_deref(), &options).await {
             Ok(list) if shown.as_ref() != Some(&list) => {
                 print(&list, name.is_some(), format)?;
                 shown = Some(list);
@@ -47,10 +48,10 @@ pub(crate) async fn run(
     }
 }
 
-async fn read(client: &Client, name: Option<&str>, selector: Option<String>) -> Result<List, ClientError> {
+async fn read(client: &Client, name: Option<&str>, options: &ListOptions) -> Result<List, ClientError> {
     let items = match name {
         Some(name) => vec![client.experiment(name).await?],
-        None => client.all_experiments(selector).await?,
+        None => client.all_experiments(options.clone()).await?,
     };
     Ok(List { items })
 }

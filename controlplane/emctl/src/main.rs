@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
+use em_api::client::experiments::ListOptions;
 use failure::Failure;
 
 #[tokio::main]
@@ -49,7 +50,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let format = cli.output;
     match cli.command {
         Command::Submit(submit) => submit::run(&client, *submit, format).await,
-        Command::Get { name, watch, selector } => get::run(&client, name, watch, selector, format).await,
+        Command::Get { name, watch, selector, field_selector } => {
+            let options = ListOptions { label_selector: selector, field_selector, ..ListOptions::default() };
+            get::run(&client, name, watch, options, format).await
+        }
         Command::Describe { name } => describe::run(&client, &name, format).await,
         Command::Logs { name, follow } => logs::run(&client, &name, follow, format).await,
         Command::Events { name } => describe::events(&client, &name, format).await,

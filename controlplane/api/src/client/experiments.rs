@@ -38,8 +38,10 @@ pub struct Creation {
 /// Which experiments to list, and how many at a time.
 #[derive(Clone, Debug, Default)]
 pub struct ListOptions {
-    /// As in Kubernetes: `team=search,stage!=test`.
+    /// As in Kubernetes: `team=search,stage!=test,tier in (a,b),!draft`.
     pub label_selector: Option<String>,
+    /// `status.phase=Running,metadata.owner!=ann`; also `metadata.name` and `spec.model.id`.
+    pub field_selector: Option<String>,
     pub limit: Option<u32>,
     /// The cursor of the page before.
     pub next: Option<String>,
@@ -50,6 +52,13 @@ impl Client {
     pub async fn create_experiment(&self, body: Body, dry_run: bool) -> Result<Creation, ClientError> {
         let path = if dry_run { "experiments?dryRun=true" } else { "experiments" };
         self.created(with_body(self.request(Method::POST, path), body)).await
+    }
+
+    /// Creates under a key (a ULID, for example) of this one wish: sent again with the same key after a lost answer, it makes nothing
+    /// new, with `generateName` neither. Errors: also 422 when the key came with another body, 409 `idempotency_in_flight`.
+    pub async fn create_once(&self, body: Body, key: &str) -> Result<Creation, ClientError> {
+        let request = self.request(Method::POST, "experiments").header("Idempotency-Key", key);
+        self.created(with_body(request, body)).await
     }
 
     async fn created(&self, request: RequestBuilder) -> Result<Creation, ClientError> {
@@ -81,13 +90,17 @@ impl Client {
     /// One page.
     pub async fn experiments(&self, options: &ListOptions) -> Result<ExperimentList, ClientError> {
         let limit = options.limit.map(|limit| limit.to_string());
-        let pairs = [("labelSelector", &options.label_selector), ("limit", &limit), ("continue", &options.next)];
+        let pairs = [
+            ("labelSelector", &options.label_selector),
+            ("fieldSelector", &options.field_selector),
+            ("limit", &limit),
+            ("continue", &options.next),
+        ];
         self.get(&with_query("experiments", &pairs)).await
     }
 
-    /// All pages, one after another.
-    pub async fn all_experiments(&self, label_selector: Option<String>) -> Result<Vec<Experiment>, ClientError> {
-        let mut options = ListOptions { label_selector, limit: None, next: None };
+    /// All pages from `options.next` on, one after another.
+    pub async fn all_experiments(&self, mut options: ListOptions) -> Result<Vec<Experiment>, ClientError> {
         let mut all = Vec::new();
         loop {
             let page = self.experiments(&options).await?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::HumanDuration;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slurm {
     pub partition: Option<String>,
@@ -103,6 +104,7 @@ impl TryFrom<String> for SlurmTime {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ShardBy {
     Experiment,

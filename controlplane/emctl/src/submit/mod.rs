@@ -3,6 +3,7 @@
 
 mod compose;
 mod flags;
+mod post;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,8 @@ pub(crate) struct SubmitArgs {
 pub(crate) async fn run(client: &Client, submit: SubmitArgs, format: Format) -> Result<(), Failure> {
     let (body, notes) = body(&submit)?;
     complain(&notes);
-    let Creation { new, answer } = client.create_experiment(body, submit.dry_run).await?;
+    let Creation { new, answer } =
+        if submit.dry_run { client.create_experiment(body, true).await? } else { post::post(client, &body).await? };
     complain(&answer.warnings.iter().map(|warning| format!("warning: {warning}")).collect::<Vec<_>>());
     if submit.dry_run {
         return print(&preview(&answer, format));

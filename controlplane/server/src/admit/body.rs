@@ -7,6 +7,9 @@ use em_api::problem::Problem;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// Keys and values that YAML aliases may stand for, all together: whoever writes by hand repeats a list or two.
+const MOST_ALIASED: usize = 20_000;
+
 /// Reads a body by its media type; absent means JSON. Errors: 415 `unsupported_media_type`, 400 `malformed_body`.
 pub fn parse_body(bytes: &[u8], content_type: Option<&str>) -> Result<Value, Box<Problem>> {
     let media_type = content_type.unwrap_or("application/json").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -28,8 +31,12 @@ fn parse_json(bytes: &[u8]) -> Result<Value, Box<Problem>> {
 }
 
 fn parse_yaml(bytes: &[u8]) -> Result<Value, Box<Problem>> {
-    // YAML 1.2: `on` and `yes` are text. Alias bombs and depth are bounded by the parser's own budget.
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    // YAML 1.2: `on` and `yes` are text. Depth is bounded by the parser's own budget; its budget for aliases takes seconds to spend.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_ALIASED },
+    };
     match serde_saphyr::from_slice_with_options::<Strict>(bytes, options) {
         Ok(Strict(value)) => Ok(value),
         Err(error) => Err(malformed("YAML", &error.to_string())),

@@ -200,7 +200,13 @@ impl<'a> Node<'a> {
                 return Some(Err(format!("holds {} items; at most {MOST_ITEMS} are allowed", items.len())));
             }
             let node = |(index, value)| Node { value: Some(value), path: format!("{}[{index}]", self.path), errors: self.errors };
-            Some(Ok(items.iter().enumerate().map(node).collect()))
+            let nodes: Vec<Node<'a>> = items.iter().enumerate().map(node).collect();
+            // A field may be null, as absent; an item that is left out of a list is a hole in it.
+            nodes
+                .iter()
+                .filter(|node| !node.is_set())
+                .for_each(|node| node.refuse("is null; write a value, or leave the item out"));
+            Some(Ok(nodes))
         })
     }
 

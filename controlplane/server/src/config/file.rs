@@ -40,11 +40,18 @@ pub(super) fn merge(strong: ServeArgs, weak: ServeArgs) -> ServeArgs {
         submit_rate: strong.submit_rate.or(weak.submit_rate),
         submit_burst: strong.submit_burst.or(weak.submit_burst),
         limit_pause: strong.limit_pause.or(weak.limit_pause),
+        job_dir_timeout: strong.job_dir_timeout.or(weak.job_dir_timeout),
         missing_grace: strong.missing_grace.or(weak.missing_grace),
         retry_backoff: strong.retry_backoff.or(weak.retry_backoff),
         collect_grace: strong.collect_grace.or(weak.collect_grace),
         agent_silent_after: strong.agent_silent_after.or(weak.agent_silent_after),
         claim_timeout: strong.claim_timeout.or(weak.claim_timeout),
+        max_active_experiments: strong.max_active_experiments.or(weak.max_active_experiments),
+        max_active: if strong.max_active.is_empty() { weak.max_active } else { strong.max_active },
+        webhook_url: strong.webhook_url.or(weak.webhook_url),
+        webhook_secret_file: strong.webhook_secret_file.or(weak.webhook_secret_file),
+        webhook_retry_pause: strong.webhook_retry_pause.or(weak.webhook_retry_pause),
+        watch_history: strong.watch_history.or(weak.watch_history),
         log_format: strong.log_format.or(weak.log_format),
     }
 }

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use actix_web::{Error, HttpResponse, ResponseError};
-use em_api::agent::{ClaimRequest, RecordAnswer, RecordBatch};
+use em_api::agent::{ClaimAnswer, ClaimRequest, RecordAnswer, RecordBatch};
 use em_api::measurement::Measurement;
 use em_api::{AttemptId, TrialId};
 
@@ -25,6 +25,8 @@ const ALREADY_CLAIMED: &str = "already_claimed";
 const FENCED: &str = "fenced";
 const CONFLICT: &str = "conflict";
 
+/// Of a host, a job id, a nonce.
+const LONGEST_WORD: usize = 255;
 const RECORD_BYTES: usize = 4 << 20;
 const MEASUREMENT_BYTES: usize = 8 << 20;
 
@@ -57,9 +59,36 @@ async fn shows_own_token(request: &ServiceRequest) -> Answer<()> {
     if matches { Ok(()) } else { Err(Refusal::unauthorized()) }
 }
 
+/// Claim an attempt: this process executes it
+///
+/// The same nonce claims again without harm.
+#[utoipa::path(
+    post,
+    path = "/agent/attempts/{id}/claim",
+    operation_id = "claimAttempt",
+    tag = "agents",
+    params(("id" = AttemptId, Path, description = "The attempt")),
+    request_body = ClaimRequest,
+    responses(
+        (status = 200, description = "Granted", body = ClaimAnswer),
+        (status = 409, description = "`already_claimed` by another process, `fenced`"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_body`"),
+    ),
+    security(("attempt" = [])),
+)]
 async fn claim(app: Data<App>, id: Path<AttemptId>, body: Json<ClaimRequest>) -> Answer {
     if body.attempt != *id {
         return Err(contradiction("attempt"));
+    }
+    for (field, text) in
+        [("slurm_job_id", &body.slurm_job_id), ("boot_nonce", &body.boot_nonce), ("node", &body.node), ("version", &body.version)]
+    {
+        if text.len() > LONGEST_WORD || text.chars().any(char::is_control) {
+            let detail = format!("{field} is a word of up to {LONGEST_WORD} bytes without control characters");
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail));
+        }
     }
     match app.store.claim(&body).await? {
         ClaimOutcome::Granted(answer) => Ok(HttpResponse::Ok().json(answer)),
@@ -70,6 +99,25 @@ async fn claim(app: Data<App>, id: Path<AttemptId>, body: Json<ClaimRequest>) ->
     }
 }
 
+/// Hand in records: phases, log lines, samples, vectors
+///
+/// An empty batch is a heartbeat. A record that came before is passed over.
+#[utoipa::path(
+    post,
+    path = "/agent/attempts/{id}/records",
+    operation_id = "appendRecords",
+    tag = "agents",
+    params(("id" = AttemptId, Path, description = "The attempt")),
+    request_body = RecordBatch,
+    responses(
+        (status = 200, description = "Stored", body = RecordAnswer),
+        (status = 409, description = "`fenced`: a newer process holds the claim"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_body`"),
+    ),
+    security(("attempt" = [])),
+)]
 async fn records(app: Data<App>, id: Path<AttemptId>, body: Json<RecordBatch>) -> Answer {
     if let Some(oldest) = body.records.iter().map(|record| record.at).min() {
         app.metrics.agent_lag_seconds.observe(now().duration_since(oldest).as_secs_f64().max(0.0));
@@ -80,6 +128,25 @@ async fn records(app: Data<App>, id: Path<AttemptId>, body: Json<RecordBatch>) -
     }
 }
 
+/// Hand in the measurement of a trial
+///
+/// The first one of an epoch counts; the same again is fine.
+#[utoipa::path(
+    put,
+    path = "/agent/attempts/{id}/trials/{trial}/measurement",
+    operation_id = "putMeasurement",
+    tag = "agents",
+    params(("id" = AttemptId, Path, description = "The attempt"), ("trial" = TrialId, Path, description = "The trial")),
+    request_body = Measurement,
+    responses(
+        (status = 200, description = "Accepted", body = RecordAnswer),
+        (status = 409, description = "`conflict` with another one of this epoch, `fenced`"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_body`, `foreign_measurement`"),
+    ),
+    security(("attempt" = [])),
+)]
 async fn measurement(app: Data<App>, path: Path<(AttemptId, TrialId)>, body: Json<Measurement>) -> Answer {
     let (id, trial) = path.into_inner();
     if body.trial != trial {

@@ -29,6 +29,20 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     );
 }
 
+/// Read what the cluster has and what of it is free
+///
+/// As Slurm told lately; `ageSeconds` says how long ago.
+#[utoipa::path(
+    get,
+    path = "/cluster",
+    operation_id = "readCluster",
+    tag = "cluster",
+    responses(
+        (status = 200, description = "The cluster", body = Cluster),
+        (status = 503, description = "`cluster_unknown`: Slurm has not answered yet", headers(("Retry-After" = u64))),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
 async fn read(app: Data<App>) -> Answer {
     let known = app.cluster.look().await;
     if let Some(learned) = &known.learned {
@@ -47,7 +61,18 @@ struct Hint {
     job_id: serde_json::Value,
 }
 
-/// Whatever the body says, it only means "look now".
+/// Say that something changed in Slurm: look now
+///
+/// For Slurm's hooks, with the token of the file `hint-token`. Whatever the body says, it only means "look now".
+#[utoipa::path(
+    post,
+    path = "/slurm/hint",
+    operation_id = "hint",
+    tag = "cluster",
+    request_body(content = super::openapi::Hint, content_type = "application/json"),
+    responses((status = 202, description = "Heard"), (status = 413, description = "`too_large`")),
+    security(("token" = [])),
+)]
 async fn hint(app: Data<App>, body: Bytes) -> HttpResponse {
     let job = serde_json::from_slice::<Hint>(&body).ok().map(|hint| hint.job_id.to_string().chars().take(40).collect::<String>());
     debug!(job.id = job, "a hook of Slurm's says: look now");

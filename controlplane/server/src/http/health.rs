@@ -13,10 +13,31 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/readyz").route(web::get().to(ready)));
 }
 
+/// Whether the process runs
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "health",
+    tag = "monitoring",
+    responses((status = 200, description = "It does", body = super::openapi::Text, content_type = "text/plain")),
+)]
 async fn health() -> &'static str {
     "ok\n"
 }
 
+/// Whether the server can work
+///
+/// Slurm being away does not change it.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    tag = "monitoring",
+    responses(
+        (status = 200, description = "It can", body = super::openapi::Text, content_type = "text/plain"),
+        (status = 503, description = "`not_ready`: the database does not answer"),
+    ),
+)]
 async fn ready(app: Data<App>) -> Answer {
     match app.store.ping().await {
         Ok(()) => Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n")),

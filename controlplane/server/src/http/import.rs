@@ -1,13 +1,16 @@
 //! `POST /import`: takes in what a run without a server measured.
 
-use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, PayloadConfig, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use em_api::experiment::Created;
 use em_api::problem::FieldError;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::access::{self, Caller};
+use super::experiments::content_type;
 use super::problem::{Answer, Refusal};
 use super::results::blocking;
 use super::{App, experiments};
@@ -20,13 +23,39 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(import.route(web::post().to(import_run)));
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct ImportQuery {
     /// Instead of the experiment's own name.
     name: Option<String>,
 }
 
-async fn import_run(app: Data<App>, Caller(who): Caller, query: Query<ImportQuery>, body: Bytes) -> Answer {
+/// Take in what a run without a server measured
+///
+/// The body is a zip of the run's folder.
+#[utoipa::path(
+    post,
+    path = "/import",
+    operation_id = "importRun",
+    tag = "experiments",
+    params(ImportQuery),
+    request_body(content = super::openapi::File, content_type = "application/zip"),
+    responses(
+        (status = 201, description = "Stored", body = Created, headers(("Location" = String))),
+        (status = 200, description = "It is there already", body = Created, headers(("Location" = String))),
+        (status = 409, description = "`already_exists` with another spec, `being_deleted`"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_spec`, `invalid_query`"),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
+async fn import_run(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<ImportQuery>, body: Bytes) -> Answer {
+    if !matches!(content_type(&request), None | Some("application/zip" | "application/octet-stream")) {
+        let detail = "send a zip file (header Content-Type: application/zip)";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+    }
     let read = blocking("reading an import", move || Ok(Import::read(&body))).await?;
     let mut import = read.map_err(refusal)?;
     if let Some(name) = &query.name {

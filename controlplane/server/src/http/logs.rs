@@ -7,19 +7,25 @@ use em_api::ExperimentUid;
 use em_api::status::LogLine;
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::watch::Receiver;
+use utoipa::IntoParams;
 
 use super::App;
+use super::name::Name;
 use super::problem::Answer;
-use super::stream::{Broken, News, Seat, news};
+use super::stream::{Broken, News, Pace, Seat};
 use crate::store;
 
 /// Lines a chunk.
 const PAGE: i64 = 500;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
+    /// Begin behind this `seq`.
+    #[param(format = "uint64")]
     after: Option<u64>,
+    /// Keep the answer open until the experiment has ended.
     follow: Option<bool>,
 }
 
@@ -29,18 +35,30 @@ struct Tail {
     uid: ExperimentUid,
     after: i64,
     follow: bool,
-    versions: Receiver<i64>,
+    pace: Pace,
     _seat: Seat,
 }
 
-pub(super) async fn logs(app: Data<App>, name: Path<String>, query: Query<LogsQuery>) -> Answer {
+/// Read or follow the log of an experiment
+///
+/// One JSON object a line. Followed, the stream ends when the experiment has ended; an empty line says that the server is still there.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/logs",
+    operation_id = "readLogs",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo"), LogsQuery),
+    responses((status = 200, description = "Lines, the oldest first", body = LogLine, content_type = "application/x-ndjson")),
+    security(("token" = []), ("session" = [])),
+)]
+pub(super) async fn logs(app: Data<App>, name: Path<Name>, query: Query<LogsQuery>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let tail = Tail {
         uid: stored.uid,
         name: stored.name,
-        after: query.after.and_then(|after| i64::try_from(after).ok()).unwrap_or(0),
+        after: query.after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX)),
         follow: query.follow.unwrap_or(false),
-        versions: app.store.versions(),
+        pace: Pace::new(&app),
         _seat: Seat::take(&app)?,
         app,
     };
@@ -54,7 +72,7 @@ impl Tail {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Broken> {
         loop {
             // Both before the lines are read: what comes later wakes us, and after the end nothing comes.
-            self.versions.borrow_and_update();
+            self.pace.look();
             let last_look = !self.follow || self.ended().await?;
             let lines = self.app.store.log_lines(self.uid, self.after, PAGE).await?;
             if let Some(last) = lines.last() {
@@ -64,7 +82,7 @@ impl Tail {
             if last_look {
                 return Ok(None);
             }
-            if let News::Heartbeat = news(&self.app, &mut self.versions).await? {
+            if let News::Heartbeat = self.pace.news(&self.app).await? {
                 // An empty line is passed over by readers.
                 return Ok(Some((Bytes::from_static(b"\n"), self)));
             }

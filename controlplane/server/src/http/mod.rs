@@ -13,26 +13,36 @@
 mod access;
 mod agent;
 mod cluster;
+mod cursor;
+mod events;
 mod experiments;
+mod gate;
+mod head;
 mod health;
+mod idempotency;
 mod import;
 mod logs;
+mod name;
 mod observe;
+mod openapi;
 mod pages;
 mod parts;
 mod patch;
+mod preconditions;
 mod problem;
 mod report;
 mod results;
 mod scrape;
 mod selector;
 mod sessions;
+mod stalled;
 mod stream;
 mod watch;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
@@ -45,6 +55,7 @@ use crate::hints::Hints;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use stalled::LONGEST_STALL;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -56,6 +67,8 @@ pub struct App {
     cookie: Arc<str>,
     stop: CancellationToken,
     cache: Arc<results::Cache>,
+    in_flight: Arc<idempotency::InFlight>,
+    longest_stall: Duration,
     cluster: Cluster,
     hints: Hints,
 }
@@ -69,14 +82,21 @@ impl App {
     /// `address`: where the listener listens. `stop`: when cancelled, streams end.
     pub fn new(store: Store, metrics: Metrics, jobs: JobSettings, address: SocketAddr, stop: CancellationToken) -> Self {
         let cookie = format!("em_session_{}", address.port()).into();
-        let (cache, cluster, hints) = (Arc::default(), Cluster::default(), Hints::default());
-        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, cluster, hints }
+        let (cache, in_flight) = (Arc::default(), Arc::default());
+        let (cluster, hints) = (Cluster::default(), Hints::default());
+        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, in_flight, longest_stall: LONGEST_STALL, cluster, hints }
     }
 
     /// Shares what the reconciler's side learns of the cluster, and the hints that it follows.
     #[must_use]
     pub fn with_slurm(self, cluster: Cluster, hints: Hints) -> Self {
         Self { cluster, hints, ..self }
+    }
+
+    /// How long a connection may take nothing of its answer before it is closed.
+    #[must_use]
+    pub fn with_longest_stall(self, longest_stall: Duration) -> Self {
+        Self { longest_stall, ..self }
     }
 
     fn of(request: &HttpRequest) -> &Self {
@@ -86,24 +106,39 @@ impl App {
 
 /// Serves everything.
 pub fn server(app: App, listener: TcpListener) -> io::Result<Server> {
+    let bound = stalled::bound(app.longest_stall);
     let app = web::Data::new(app);
     let make = move || actix_web::App::new().app_data(app.clone()).configure(all).wrap(from_fn(observe::observe));
-    Ok(HttpServer::new(make).workers(WORKERS).disable_signals().shutdown_timeout(SHUTDOWN_SECONDS).listen(listener)?.run())
+    Ok(HttpServer::new(make)
+        .on_connect(bound)
+        .workers(WORKERS)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .listen(listener)?
+        .run())
 }
 
 /// Serves agents only.
 pub fn agent_server(app: App, listener: TcpListener) -> io::Result<Server> {
+    let bound = stalled::bound(app.longest_stall);
     let app = web::Data::new(app);
     let make = move || {
         actix_web::App::new().app_data(app.clone()).configure(basics).configure(agent::routes).wrap(from_fn(observe::observe))
     };
-    Ok(HttpServer::new(make).workers(1).disable_signals().shutdown_timeout(SHUTDOWN_SECONDS).listen(listener)?.run())
+    Ok(HttpServer::new(make)
+        .on_connect(bound)
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .listen(listener)?
+        .run())
 }
 
 fn all(config: &mut ServiceConfig) {
     config
         .configure(basics)
         .configure(pages::routes)
+        .configure(openapi::routes)
         .configure(health::routes)
         .configure(scrape::routes)
         .configure(sessions::routes)

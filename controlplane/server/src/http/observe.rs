@@ -2,27 +2,31 @@
 
 use std::time::Instant;
 
-use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError};
 use tracing::field::Empty;
 use tracing::{Instrument, debug, info_span};
 
 use super::App;
-use super::problem;
+use super::{gate, head, problem};
 
 pub(super) async fn observe(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begin = Instant::now();
     let method = word(request.method());
     let span = info_span!("request", http.method = method, http.route = Empty, http.status = Empty);
-    let answer = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
-    let mut answer = problem::settle(answer);
+    let head = head::as_get(&mut request);
+    let mut answer = match gate::check(request.request()) {
+        Ok(()) => problem::settle(next.call(request).instrument(span.clone()).await?.map_into_boxed_body()),
+        Err(refusal) => request.into_response(refusal.error_response()),
+    };
+    head::allow_too(&mut answer);
     // The pattern, not the path: names would make a series each.
     let route = answer.request().match_pattern().unwrap_or_else(|| "none".to_owned());
     let (status, elapsed) = (answer.status(), begin.elapsed());
@@ -38,7 +42,7 @@ pub(super) async fn observe(
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    Ok(answer)
+    Ok(if head { head::without_body(answer) } else { answer })
 }
 
 /// A label comes from a closed set.

@@ -15,7 +15,7 @@ struct Assets;
 
 const INDEX: &str = "index.html";
 /// Styles: the chart library sets some on its elements.
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; \
+pub(super) const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const NOT_BUILT: &str = "<!doctype html><title>Embedding Meter</title><p>This server was built without the dashboard. \
                          Run <code>make web</code> in the source tree and build it again. The API works as it is.</p>";
@@ -27,10 +27,29 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/ui/{path:.*}").route(web::get().to(asset)));
 }
 
+/// Go to the dashboard
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "home",
+    tag = "pages",
+    responses((status = 302, description = "On to `/ui/`", headers(("Location" = String)))),
+)]
 async fn to_page() -> HttpResponse {
     HttpResponse::Found().insert_header((header::LOCATION, "/ui/")).finish()
 }
 
+/// Read a file of the dashboard, or its page
+///
+/// They hold no data, so anybody may have them.
+#[utoipa::path(
+    get,
+    path = "/ui/{path}",
+    operation_id = "readPage",
+    tag = "pages",
+    params(("path" = String, Path, description = "Path of the file; may hold slashes", example = "index.html")),
+    responses((status = 200, description = "The file, of the type that its ending says", content((super::openapi::Text = "text/html"), (super::openapi::File = "*/*")))),
+)]
 async fn asset(path: Path<String>) -> Answer {
     if let Some(file) = Assets::get(&path) {
         return Ok(show(&path, file));

@@ -1,37 +1,61 @@
-//! What stands below an experiment: trials, jobs, events, and the script that Slurm gets.
+//! What stands below an experiment: trials, jobs, and the script that Slurm gets.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use em_api::experiment::Experiment;
-use em_api::status::{EventList, JobList, TrialList};
+use em_api::status::{JobList, TrialList};
 use em_api::{AttemptId, ShardId};
 
 use super::App;
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use crate::job;
 use crate::store::status;
 
-/// The newest so many are shown.
-const EVENTS: i64 = 1_000;
-
-pub(super) async fn trials(app: Data<App>, name: Path<String>) -> Answer {
+/// List the trials of an experiment
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/trials",
+    operation_id = "listTrials",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "All trials", body = TrialList)),
+    security(("token" = []), ("session" = [])),
+)]
+pub(super) async fn trials(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
-    Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(stored.uid, stored.phase).await? }))
+    Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(&stored).await? }))
 }
 
-pub(super) async fn jobs(app: Data<App>, name: Path<String>) -> Answer {
+/// List the jobs of an experiment, the first one first
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/jobs",
+    operation_id = "listJobs",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "All jobs", body = JobList)),
+    security(("token" = []), ("session" = [])),
+)]
+pub(super) async fn jobs(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let attempts = app.store.attempts(stored.uid).await?;
     Ok(HttpResponse::Ok().json(JobList { items: attempts.iter().map(status::job).collect() }))
 }
 
-pub(super) async fn events(app: Data<App>, name: Path<String>) -> Answer {
-    let stored = app.store.stored(&name).await?;
-    Ok(HttpResponse::Ok().json(EventList { items: app.store.events(stored.uid, EVENTS).await? }))
-}
-
-/// The script of the newest job; before there is one, that of the first, with zeros for the attempt's id.
-pub(super) async fn script(app: Data<App>, name: Path<String>) -> Answer {
+/// Read the script of the newest job
+///
+/// Before there is a job, that of the first, with zeros for the attempt's id.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/script",
+    operation_id = "readScript",
+    tag = "experiments",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "As sbatch gets it", body = super::openapi::Text, content_type = "text/plain")),
+    security(("token" = []), ("session" = [])),
+)]
+pub(super) async fn script(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
     let newest = app.store.attempts(stored.uid).await?.pop();
     let (shard, attempt, job_name) = match newest {

@@ -10,13 +10,16 @@ use actix_web::http::header;
 use actix_web::web::{JsonConfig, PathConfig, QueryConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use em_api::problem::{CONTENT_TYPE, FieldError, Problem};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::store;
 
 /// Why a request is refused, as the caller reads it.
 #[derive(Debug)]
 pub(super) struct Refusal(Box<Problem>);
+
+/// With each 503 that names no other time.
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 pub(super) type Answer<T = HttpResponse> = Result<T, Refusal>;
 
@@ -59,6 +62,11 @@ impl Refusal {
         )
     }
 
+    pub(super) fn key_in_use() -> Self {
+        let detail = "a request with this Idempotency-Key is being worked on; repeat it in a second to get its answer";
+        Self::conflict("idempotency_in_flight", detail)
+    }
+
     /// Ours to repair: the cause goes to the log, not to the caller.
     pub(super) fn internal(doing: &'static str, cause: &dyn fmt::Display) -> Self {
         error!(error = %cause, "{doing} failed");
@@ -82,6 +90,9 @@ impl ResponseError for Refusal {
         let mut response = HttpResponse::build(self.status_code());
         if self.status_code() == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if self.status_code() == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
         let body = serde_json::to_string(&self.0).expect("a problem has string keys and serialises");
         response.insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(body)
@@ -117,10 +128,18 @@ impl From<store::Error> for Refusal {
                 "already_ended",
                 format!("experiment {name} has ended ({phase}); post it again under another name to run it again"),
             ),
-            store::Error::Busy | store::Error::Database(sqlx::Error::PoolTimedOut) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the database is busy; try again in a moment")
-            }
+            store::Error::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key came with another body before; take a new key for a new experiment",
+            ),
+            store::Error::KeyInUse => Self::key_in_use(),
             other => {
+                if let Some(why) = other.unavailable() {
+                    let cause = std::error::Error::source(&other).map(ToString::to_string).unwrap_or_default();
+                    warn!(error = cause, "a request is put off: {}", why.cure());
+                    return Self::new(StatusCode::SERVICE_UNAVAILABLE, &format!("database_{}", why.as_str()), why.cure());
+                }
                 let cause = std::error::Error::source(&other).map(ToString::to_string).unwrap_or_default();
                 Self::internal("a request", &format_args!("{other}: {cause}"))
             }
@@ -189,6 +208,8 @@ pub(super) fn settle(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBod
             Refusal::new(status, "method_not_allowed", format!("this address does not take {}", request.method()))
         }
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        // Address, query and JSON have words of their own; what is left is the transport of a body.
+        StatusCode::BAD_REQUEST => Refusal::bad_request("malformed_body", "the body could not be read to its end"),
         _ => Refusal::new(status, "refused", status.canonical_reason().unwrap_or("the request was refused")),
     };
     let mut response = refusal.error_response();

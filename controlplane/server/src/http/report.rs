@@ -6,10 +6,12 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
+use em_api::results::Results;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::App;
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use super::results::{Computed, blocking, computed};
 use crate::report::{self, ReportFile};
@@ -17,7 +19,30 @@ use crate::report::{self, ReportFile};
 /// A report is one file without scripts; should a text of it ever become one, it does nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups";
 
-pub(super) async fn file(app: Data<App>, path: Path<(String, String)>) -> Answer {
+/// Read the report in one of its forms
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/report.{ending}",
+    operation_id = "readReport",
+    tag = "results",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo"), ("ending" = super::openapi::ReportEnding, Path, description = "Which form; `zip` holds all files")),
+    responses(
+        (
+            status = 200,
+            description = "The report",
+            content(
+                (super::openapi::Text = "text/html"),
+                (super::openapi::Text = "text/markdown"),
+                (super::openapi::Text = "text/plain"),
+                (super::openapi::Text = "text/csv"),
+                (Results = "application/json"),
+                (super::openapi::File = "application/zip"),
+            )
+        ),
+    ),
+    security(("token" = []), ("session" = [])),
+)]
+pub(super) async fn file(app: Data<App>, path: Path<(Name, String)>) -> Answer {
     let (name, ending) = path.into_inner();
     let (file, kind) = match ending.as_str() {
         "html" => ("report.html", "text/html; charset=utf-8"),
@@ -33,7 +58,17 @@ pub(super) async fn file(app: Data<App>, path: Path<(String, String)>) -> Answer
     Ok(show(made, kind))
 }
 
-pub(super) async fn plot(app: Data<App>, path: Path<(String, String)>) -> Answer {
+/// Read a plot of the report
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/plots/{file}",
+    operation_id = "readPlot",
+    tag = "results",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo"), ("file" = String, Path, description = "Name of the plot, with `.png` or `.svg`", example = "throughput_comparison.svg")),
+    responses((status = 200, description = "The plot", content((super::openapi::File = "image/png"), (super::openapi::Text = "image/svg+xml")))),
+    security(("token" = []), ("session" = [])),
+)]
+pub(super) async fn plot(app: Data<App>, path: Path<(Name, String)>) -> Answer {
     let (name, plot) = path.into_inner();
     let kind = match plot.rsplit_once('.') {
         Some((_, "png")) => "image/png",

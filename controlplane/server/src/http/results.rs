@@ -11,6 +11,7 @@ use em_api::results::Results;
 use em_api::status::Phase;
 
 use super::App;
+use super::name::Name;
 use super::problem::{Answer, Refusal};
 use crate::results::{ResultsInput, compute};
 
@@ -49,7 +50,19 @@ impl Cache {
     }
 }
 
-pub(super) async fn results(app: Data<App>, name: Path<String>) -> Answer {
+/// Read the results of an experiment
+///
+/// Computed from all measurements that are in, also while it runs.
+#[utoipa::path(
+    get,
+    path = "/experiments/{name}/results",
+    operation_id = "readResults",
+    tag = "results",
+    params(("name" = String, Path, description = "Name of the experiment", example = "demo")),
+    responses((status = 200, description = "The results", body = Results)),
+    security(("token" = []), ("session" = [])),
+)]
+pub(super) async fn results(app: Data<App>, name: Path<Name>) -> Answer {
     let computed = computed(&app, &name).await?;
     Ok(HttpResponse::Ok().json(&computed.results))
 }

@@ -25,11 +25,30 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     );
 }
 
+/// Read the server's own metrics
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "readMetrics",
+    tag = "monitoring",
+    responses((status = 200, description = "Prometheus' text format", body = super::openapi::Text, content_type = "text/plain")),
+    security(("token" = [])),
+)]
 async fn own(app: Data<App>) -> HttpResponse {
     HttpResponse::Ok().content_type(EXPOSITION).body(app.metrics.render())
 }
 
-/// http_sd: all agents are reached at the address by which Prometheus reached us, each by a path of its own.
+/// List the agents for Prometheus' HTTP service discovery
+///
+/// All agents are reached at the address by which Prometheus reached us, each by a path of its own.
+#[utoipa::path(
+    get,
+    path = "/prometheus/targets",
+    operation_id = "listScrapeTargets",
+    tag = "monitoring",
+    responses((status = 200, description = "One entry an agent", body = super::openapi::ScrapeTargets)),
+    security(("token" = [])),
+)]
 async fn targets(app: Data<App>, request: HttpRequest) -> Answer {
     let host = request.connection_info().host().to_owned();
     let targets: Vec<Value> = app.store.scrape_targets().await?.iter().map(|target| entry(&host, target)).collect();
@@ -48,7 +67,16 @@ fn entry(host: &str, target: &ScrapeTarget) -> Value {
     json!({"targets": [host], "labels": labels})
 }
 
-/// The last exposition that came, and how old it is.
+/// Read an agent's metrics: the last exposition that came, and how old it is
+#[utoipa::path(
+    get,
+    path = "/prometheus/agents/{attempt}",
+    operation_id = "readAgentMetrics",
+    tag = "monitoring",
+    params(("attempt" = AttemptId, Path, description = "The attempt")),
+    responses((status = 200, description = "Prometheus' text format", body = super::openapi::Text, content_type = "text/plain")),
+    security(("token" = [])),
+)]
 async fn agent(app: Data<App>, id: Path<AttemptId>) -> Answer {
     let mut text = String::new();
     app.store.attempt(*id).await?;

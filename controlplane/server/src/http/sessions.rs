@@ -9,6 +9,7 @@ use em_api::Timestamp;
 use em_api::session::SessionLink;
 use jiff::SignedDuration;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::access::{self, Caller};
@@ -19,6 +20,9 @@ use crate::store::now;
 const LINK_SECONDS: i64 = 5 * 60;
 const SESSION_SECONDS: i64 = 7 * 86_400;
 
+/// The address that a link opens.
+pub(super) const REDEEM: &str = "/sessions/redeem";
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(
         web::scope("/sessions")
@@ -28,11 +32,30 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     );
 }
 
-#[derive(Deserialize)]
-struct SignIn {
+#[derive(Deserialize, ToSchema)]
+pub(super) struct SignIn {
+    /// As `emctl` finds it in the state directory.
     token: String,
 }
 
+/// Sign a browser in with a token
+///
+/// Leaves a cookie that opens what the token opens.
+#[utoipa::path(
+    post,
+    path = "/sessions",
+    operation_id = "signIn",
+    tag = "sessions",
+    request_body = SignIn,
+    responses(
+        (status = 204, description = "Signed in", headers(("Set-Cookie" = String))),
+        (status = 401, description = "`unauthorized`: no such token"),
+        (status = 403, description = "`foreign_origin`"),
+        (status = 413, description = "`too_large`"),
+        (status = 415, description = "`unsupported_media_type`, `unsupported_encoding`"),
+        (status = 422, description = "`invalid_body`"),
+    ),
+)]
 async fn sign_in(app: Data<App>, request: HttpRequest, body: Json<SignIn>) -> Answer {
     if request.headers().contains_key(header::ORIGIN) {
         access::same_origin(&request)?;
@@ -42,6 +65,17 @@ async fn sign_in(app: Data<App>, request: HttpRequest, body: Json<SignIn>) -> An
     Ok(HttpResponse::NoContent().insert_header((header::SET_COOKIE, cookie)).finish())
 }
 
+/// Sign a browser out
+#[utoipa::path(
+    delete,
+    path = "/sessions",
+    operation_id = "signOut",
+    tag = "sessions",
+    responses(
+        (status = 204, description = "Signed out", headers(("Set-Cookie" = String))),
+        (status = 403, description = "`foreign_origin`"),
+    ),
+)]
 async fn sign_out(app: Data<App>, request: HttpRequest) -> Answer {
     if let Some(secret) = access::session_cookie(&request) {
         access::same_origin(&request)?;
@@ -51,19 +85,43 @@ async fn sign_out(app: Data<App>, request: HttpRequest) -> Answer {
     Ok(HttpResponse::NoContent().insert_header((header::SET_COOKIE, gone)).finish())
 }
 
-/// The address is the one by which the caller found us: through a tunnel it is the tunnel's.
+/// Make a link that signs a browser in
+///
+/// It works once, within 5 minutes, and by the address by which the caller found the server: through a tunnel it is the tunnel's.
+#[utoipa::path(
+    post,
+    path = "/sessions/links",
+    operation_id = "makeLink",
+    tag = "sessions",
+    responses((status = 201, description = "The link", body = SessionLink)),
+    security(("token" = []), ("session" = [])),
+)]
 async fn make_link(app: Data<App>, request: HttpRequest, Caller(who): Caller) -> Answer {
     let code = app.store.make_link(&who, later(LINK_SECONDS)).await?;
     let connection = request.connection_info();
-    let url = format!("{}://{}/sessions/redeem?code={code}", connection.scheme(), connection.host());
+    let url = format!("{}://{}{REDEEM}?code={code}", connection.scheme(), connection.host());
     Ok(HttpResponse::Created().json(SessionLink { url }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Redeem {
+    /// Out of the link.
     code: String,
 }
 
+/// Open a link: sign in and go to the dashboard
+#[utoipa::path(
+    get,
+    path = "/sessions/redeem",
+    operation_id = "redeemLink",
+    tag = "sessions",
+    params(Redeem),
+    responses(
+        (status = 303, description = "Signed in; on to the dashboard", headers(("Set-Cookie" = String), ("Location" = String))),
+        (status = 410, description = "`link_spent`"),
+    ),
+)]
 async fn redeem(app: Data<App>, request: HttpRequest, query: Query<Redeem>) -> Answer {
     let Some(who) = app.store.redeem_link(&query.code).await? else {
         let detail = "this link was used already or is older than 5 minutes; `emctl dashboard` makes a new one";

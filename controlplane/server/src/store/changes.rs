@@ -9,20 +9,18 @@ use super::experiments::Stored;
 use super::{Error, Result, Store, now};
 
 impl Store {
-    /// Applies a merge patch. `if_match`: only when this is still the resource version. Errors: [`Error::Stale`],
+    /// Applies a merge patch. `if_match`: only when one of these is still the resource version. Errors: [`Error::Stale`],
     /// [`Error::AlreadyEnded`] when an ended experiment is to run, pause or stop.
     pub async fn patch_experiment(
         &self,
         name: &str,
         patch: &ExperimentPatch,
-        if_match: Option<u64>,
+        if_match: Option<&[u64]>,
         owner: &str,
     ) -> Result<Experiment> {
         let mut write = self.write().await?;
         let mut stored = write.by_name(name).await?.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?;
-        if if_match.is_some_and(|version| version != stored.resource_version.cast_unsigned()) {
-            return Err(Error::Stale("experiment"));
-        }
+        check(&stored, if_match)?;
         if stored.deleted_at.is_some() {
             return Err(Error::BeingDeleted(stored.name));
         }
@@ -42,7 +40,7 @@ impl Store {
         stored.resource_version = write.version().await?;
         sqlx::query(
             "UPDATE experiments SET labels = $1, annotations = $2, spec = $3, generation = $4, revision = $5, resource_version = $6,
-                                    settled = CASE WHEN $7 = 1 THEN 0 ELSE settled END
+                                    settled = CASE WHEN $7 = 1 THEN 0 ELSE settled END, cleanup_at = finished_at
              WHERE uid = $8",
         )
         .bind(json(&stored.labels))
@@ -68,10 +66,11 @@ impl Store {
         self.experiment(name).await
     }
 
-    /// Marks for deletion: its jobs are cancelled, then it goes. Safe to repeat.
-    pub async fn delete_experiment(&self, name: &str, owner: &str) -> Result<Experiment> {
+    /// Marks for deletion: its jobs are cancelled, then it goes. Safe to repeat. `if_match` as for a patch.
+    pub async fn delete_experiment(&self, name: &str, if_match: Option<&[u64]>, owner: &str) -> Result<Experiment> {
         let mut write = self.write().await?;
         let mut stored = write.by_name(name).await?.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?;
+        check(&stored, if_match)?;
         if stored.deleted_at.is_none() {
             let at = now();
             sqlx::query("UPDATE experiments SET deleted_at = $1, settled = 0, revision = revision + 1 WHERE uid = $2")
@@ -88,6 +87,11 @@ impl Store {
         // Not read again: the reconciler may have removed it by now.
         self.complete(stored).await
     }
+}
+
+fn check(stored: &Stored, if_match: Option<&[u64]>) -> Result<()> {
+    let holds = if_match.is_none_or(|versions| versions.contains(&stored.resource_version.cast_unsigned()));
+    if holds { Ok(()) } else { Err(Error::Stale("experiment")) }
 }
 
 fn merge_metadata(stored: &mut Stored, patch: &ExperimentPatch) {

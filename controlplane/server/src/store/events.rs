@@ -4,7 +4,11 @@ use em_api::status::{Event, EventType};
 use em_api::{ExperimentUid, Timestamp};
 
 use super::codec::{Columns, spell, time};
+use super::watch::Span;
 use super::{Result, Store, Write};
+
+/// Of one experiment; older ones are forgotten.
+pub const MOST_EVENTS: i64 = 1_000;
 
 /// An event not yet stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,13 @@ impl Write {
         .bind(event.who.clone())
         .bind(event.reason)
         .bind(event.message.clone())
+        .execute(&mut *self.tx)
+        .await?;
+        sqlx::query(
+            "DELETE FROM events WHERE experiment_uid = $1 AND seq <= (SELECT MAX(seq) FROM events WHERE experiment_uid = $1) - $2",
+        )
+        .bind(uid.to_string())
+        .bind(MOST_EVENTS)
         .execute(&mut *self.tx)
         .await?;
         Ok(())
@@ -82,18 +93,36 @@ impl Store {
             .bind(limit)
             .fetch_all(&self.pool)
             .await?;
-        rows.iter()
-            .rev()
-            .map(|row| {
-                Ok(Event {
-                    seq: row.int("seq")?.cast_unsigned(),
-                    at: row.time("happened_at")?,
-                    kind: row.word("kind")?,
-                    who: row.text("who")?,
-                    reason: row.text("reason")?,
-                    message: row.text("message")?,
-                })
-            })
-            .collect()
+        rows.iter().rev().map(read).collect()
     }
+
+    /// Up to `limit` events behind number `after`, oldest first.
+    pub async fn events_after(&self, uid: ExperimentUid, after: i64, limit: i64) -> Result<Vec<Event>> {
+        let rows = sqlx::query("SELECT * FROM events WHERE experiment_uid = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+            .bind(uid.to_string())
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// From which of its events on a reader can go on.
+    pub async fn event_span(&self, uid: ExperimentUid) -> Result<Span> {
+        let statement = "SELECT MIN(seq) AS first, MAX(seq) AS last FROM events WHERE experiment_uid = $1";
+        let row = sqlx::query(statement).bind(uid.to_string()).fetch_one(&self.pool).await?;
+        let (first, last) = (row.opt_int("first")?.unwrap_or(1), row.opt_int("last")?.unwrap_or(0));
+        Ok(Span { compacted: first - 1, newest: last })
+    }
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<Event> {
+    Ok(Event {
+        seq: row.int("seq")?.cast_unsigned(),
+        at: row.time("happened_at")?,
+        kind: row.word("kind")?,
+        who: row.text("who")?,
+        reason: row.text("reason")?,
+        message: row.text("message")?,
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use em_api::experiment::{API_VERSION, Experiment, KIND, Metadata};
+use em_api::experiment::{API_VERSION, Created, Experiment, KIND, Metadata};
 use em_api::spec::Spec;
 use em_api::status::{Condition, ConditionStatus, ConditionType, Phase, Status, TrialCounts};
 use em_api::{ExperimentUid, Timestamp};
@@ -11,6 +11,7 @@ use sqlx::any::AnyRow;
 
 use super::codec::{Columns, json, spell, time};
 use super::events::NewEvent;
+use super::idempotency::{Kept, RequestKey};
 use super::lists::values;
 use super::{Error, Result, Store, Write, now, random_lowercase};
 use crate::admit::expand::{Shard, expand};
@@ -51,26 +52,40 @@ impl Store {
     /// Stores an admitted experiment with its whole matrix. Errors: [`Error::NameTaken`] when the name has another measured spec.
     pub async fn create_experiment(&self, admitted: &Admitted, owner: &str) -> Result<Creation> {
         let mut write = self.write().await?;
-        let name = match &admitted.name {
-            NameChoice::Generate(prefix) => write.free_name(prefix).await?,
-            NameChoice::Given(name) => {
-                if let Some(held) = write.by_name(name).await? {
-                    self.commit(write).await?;
-                    return self.compare_with(held, admitted).await;
-                }
-                name.clone()
+        match write.create(admitted, owner).await? {
+            Made::New(experiment) => {
+                self.commit(write).await?;
+                Ok(Creation::New(experiment))
             }
-        };
-        let version = write.version().await?;
-        let stored = fresh(admitted, name, owner, version);
-        let shards = expand(&stored.spec);
-        insert(&mut write, &stored).await?;
-        insert_shards(&mut write, stored.uid, &shards).await?;
-        let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
-        write.first_event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
-        write.wake = true;
-        self.commit(write).await?;
-        Ok(Creation::New(untouched(stored, &shards)))
+            Made::Held(held) => {
+                self.commit(write).await?;
+                self.compare_with(held, admitted).await
+            }
+        }
+    }
+
+    /// The same under a key: a second request with it gets the first one's answer. Errors: also [`Error::KeyReused`].
+    pub async fn create_once(&self, admitted: &Admitted, owner: &str, key: &RequestKey) -> Result<Kept> {
+        let mut write = self.write().await?;
+        if let Some(kept) = write.kept_answer(owner, key).await? {
+            // It may be of the same group.
+            self.commit(write).await?;
+            return Ok(kept);
+        }
+        let answer = |experiment| Created { experiment, warnings: admitted.warnings.clone(), script: None, plan: None };
+        match write.create(admitted, owner).await? {
+            Made::New(experiment) => {
+                let kept = Kept { new: true, answer: answer(experiment) };
+                write.keep_answer(owner, key, &kept).await?;
+                self.commit(write).await?;
+                Ok(kept)
+            }
+            Made::Held(held) => {
+                self.commit(write).await?;
+                let (Creation::New(found) | Creation::Existing(found)) = self.compare_with(held, admitted).await?;
+                self.keep_found(owner, key, answer(found)).await
+            }
+        }
     }
 
     async fn compare_with(&self, held: Stored, admitted: &Admitted) -> Result<Creation> {
@@ -101,16 +116,6 @@ impl Store {
         read(&row.ok_or_else(|| Error::NotFound(format!("experiment {name}")))?)
     }
 
-    /// Up to `limit` experiments behind `after` (a name), by name.
-    pub async fn experiments(&self, after: &str, limit: i64) -> Result<Vec<Stored>> {
-        let rows = sqlx::query("SELECT * FROM experiments WHERE name > $1 ORDER BY name LIMIT $2")
-            .bind(after.to_owned())
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(read).collect()
-    }
-
     /// How many experiments are in each phase, of those that have ended and need nothing.
     pub async fn settled_counts(&self) -> Result<HashMap<Phase, i64>> {
         let rows = sqlx::query("SELECT phase, COUNT(*) AS n FROM experiments WHERE settled = 1 GROUP BY phase")
@@ -118,6 +123,12 @@ impl Store {
             .await?;
         rows.iter().map(|row| Ok((row.word("phase")?, row.int("n")?))).collect()
     }
+}
+
+enum Made {
+    New(Experiment),
+    /// The name is taken; nothing was written.
+    Held(Stored),
 }
 
 /// The spec without what may change later: equal texts are the same measurement.
@@ -240,6 +251,25 @@ pub(super) async fn insert_shards(write: &mut Write, uid: ExperimentUid, shards:
 }
 
 impl Write {
+    async fn create(&mut self, admitted: &Admitted, owner: &str) -> Result<Made> {
+        let name = match &admitted.name {
+            NameChoice::Generate(prefix) => self.free_name(prefix).await?,
+            NameChoice::Given(name) => match self.by_name(name).await? {
+                Some(held) => return Ok(Made::Held(held)),
+                None => name.clone(),
+            },
+        };
+        let version = self.version().await?;
+        let stored = fresh(admitted, name, owner, version);
+        let shards = expand(&stored.spec);
+        insert(self, &stored).await?;
+        insert_shards(self, stored.uid, &shards).await?;
+        let what = format!("accepted; estimated run time {} s", stored.estimated_seconds);
+        self.first_event(stored.uid, stored.created_at, &NewEvent::normal(format!("user:{owner}"), "Accepted", what)).await?;
+        self.wake = true;
+        Ok(Made::New(untouched(stored, &shards)))
+    }
+
     pub(super) async fn by_name(&mut self, name: &str) -> Result<Option<Stored>> {
         let row =
             sqlx::query("SELECT * FROM experiments WHERE name = $1").bind(name.to_owned()).fetch_optional(&mut *self.tx).await?;

@@ -5,20 +5,26 @@ pub mod access;
 pub mod attempts;
 mod changes;
 pub mod claims;
+pub mod cleanup;
 mod codec;
 pub mod counted;
 mod dialect;
 pub mod events;
 pub mod experiments;
+pub mod filter;
 pub mod handed_in;
+pub mod idempotency;
 mod import;
 mod lists;
+pub mod outbox;
+pub mod pages;
 mod parts;
 pub mod records;
 pub mod status;
 pub mod telemetry;
 pub mod transitions;
 pub mod trials;
+mod unavailable;
 pub mod watch;
 pub mod world;
 mod writer;
@@ -30,8 +36,9 @@ use rand::Rng;
 use sqlx::AnyPool;
 use tokio::sync::{Notify, watch as signal};
 
-pub use codec::now;
+pub use crate::clock::now;
 use dialect::Address;
+pub use unavailable::Unavailable;
 use writer::{Write, Writer};
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +54,10 @@ pub enum Error {
     BeingDeleted(String),
     #[error("experiment {name} has ended ({phase})")]
     AlreadyEnded { name: String, phase: &'static str },
+    #[error("something else was posted with this key before")]
+    KeyReused,
+    #[error("a request with this key is being worked on")]
+    KeyInUse,
     #[error("using the database")]
     Database(#[from] sqlx::Error),
     /// The commit that this write was part of failed, for whatever cause: nothing of it is stored.
@@ -54,6 +65,8 @@ pub enum Error {
     NotCommitted(#[source] Arc<sqlx::Error>),
     #[error("too many writes wait for the database")]
     Busy,
+    #[error("the database did not answer in time")]
+    Late,
     #[error("applying the database's migrations")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// A stored text that this version cannot read.

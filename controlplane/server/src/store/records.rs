@@ -6,7 +6,7 @@ use em_api::status::{Live, LogLine};
 use em_api::{AttemptId, ExperimentUid, Timestamp, TrialId};
 
 use super::attempts::Attempt;
-use super::codec::{Columns, ago, json, time};
+use super::codec::{Columns, ago, json, plain, time};
 use super::handed_in::DELIVERY_AFTER_END_S;
 use super::{Result, Store, Write, now};
 
@@ -145,7 +145,7 @@ impl Write {
             }
             let full = total.saturating_add(size) >= LOG_BYTES_MAX;
             let text =
-                if full { "log limit of this job reached; the rest is in its job directory".to_owned() } else { line.text.clone() };
+                if full { "log limit of this job reached; the rest is in its job directory".to_owned() } else { plain(&line.text) };
             let inserted = sqlx::query(
                 "INSERT INTO records (attempt_id, epoch, seq, experiment_uid, position, recorded_at, stream, backend, trial_id, line)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (attempt_id, epoch, seq) DO NOTHING",
@@ -156,8 +156,8 @@ impl Write {
             .bind(attempt.experiment.to_string())
             .bind(position)
             .bind(time(record.at))
-            .bind(line.stream.to_owned())
-            .bind(line.backend.map(str::to_owned))
+            .bind(plain(line.stream))
+            .bind(line.backend.map(plain))
             .bind(line.trial.map(|trial| trial.to_string()))
             .bind(text)
             .execute(&mut *self.tx)

@@ -4,7 +4,7 @@ use em_api::agent::ParityVectors;
 use em_api::{AttemptId, ExperimentUid, Timestamp};
 
 use super::attempts::Attempt;
-use super::codec::{Columns, json, time};
+use super::codec::{Columns, json, plain, time};
 use super::{Result, Store, Write, now};
 
 /// An agent whose exposition can be scraped through us.
@@ -42,7 +42,7 @@ impl Write {
         .bind(i64::from(epoch))
         .bind(seq.cast_signed())
         .bind(time(now()))
-        .bind(text.to_owned())
+        .bind(plain(text))
         .execute(&mut *self.tx)
         .await?;
         Ok(())

@@ -1,9 +1,12 @@
-//! What changed since a version. Watchers read the database, so a slow one costs no memory and a returning one misses nothing.
+//! What changed since a version. Watchers read the database, so a slow one costs no memory and a returning one misses nothing; how
+//! far back they may have been away is bounded by [`Store::compact`].
 
 use em_api::experiment::Experiment;
+use em_api::{ExperimentUid, Timestamp};
 
-use super::codec::Columns;
-use super::{Error, Result, Store, experiments};
+use super::codec::{Columns, time};
+use super::experiments::{self, Stored};
+use super::{Error, Result, Store};
 
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -13,44 +16,104 @@ pub struct Change {
 
 #[derive(Clone, Debug)]
 pub enum ChangeKind {
-    Added(Box<Experiment>),
-    Modified(Box<Experiment>),
-    Deleted { uid: String, name: String },
+    /// Created or changed; in its latest state.
+    Written(Box<Stored>),
+    Removed {
+        uid: ExperimentUid,
+        name: String,
+    },
+}
+
+/// Which versions a watcher can go on from: `compacted` and later, up to `newest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub compacted: i64,
+    pub newest: i64,
 }
 
 impl Store {
-    /// Up to `limit` experiments that changed after version `since`, oldest change first, each in its latest state.
-    pub async fn changes(&self, since: i64, limit: i64) -> Result<Vec<Change>> {
-        let rows = sqlx::query("SELECT * FROM experiments WHERE resource_version > $1 ORDER BY resource_version LIMIT $2")
-            .bind(since)
-            .bind(limit)
+    pub async fn span(&self) -> Result<Span> {
+        let rows = sqlx::query("SELECT name, value FROM counters WHERE name IN ('compacted_version', 'resource_version')")
             .fetch_all(&self.pool)
             .await?;
-        let full = i64::try_from(rows.len()).is_ok_and(|found| found == limit);
-        let stored = rows.iter().map(experiments::read).collect::<Result<Vec<_>>>()?;
-        let added: Vec<bool> = stored.iter().map(|stored| stored.created_version > since).collect();
-        let mut changes = Vec::new();
-        for (experiment, added) in self.complete_all(stored).await?.into_iter().zip(added) {
-            let version = experiment.metadata.resource_version.cast_signed();
-            let experiment = Box::new(experiment);
-            let kind = if added { ChangeKind::Added(experiment) } else { ChangeKind::Modified(experiment) };
-            changes.push(Change { version, kind });
+        let mut span = Span { compacted: 0, newest: 0 };
+        for row in &rows {
+            match row.text("name")?.as_str() {
+                "compacted_version" => span.compacted = row.int("value")?,
+                "resource_version" => span.newest = row.int("value")?,
+                _ => {}
+            }
         }
-        // A page that is full ends at its last version: removals beyond it come with the next page.
-        let until = if full { changes.last().map_or(i64::MAX, |change| change.version) } else { i64::MAX };
+        Ok(span)
+    }
+
+    /// About `limit` changes after version `since`, oldest first, each experiment once. Changes of one version come together.
+    pub async fn changes(&self, since: i64, limit: i64) -> Result<Vec<Change>> {
+        // Both tables up to the same version: what is committed between the two reads comes with the next page, in its order.
+        let newest = self.span().await?.newest;
+        let (written, removed) = (self.written(since, newest, limit).await?, self.removed(since, newest, limit).await?);
+        let cut = |page: &[Change]| page.last().filter(|_| page.len() as i64 >= limit).map(|last| last.version);
+        let cut = cut(&written).into_iter().chain(cut(&removed)).min();
+        let mut changes = [written, removed].concat();
+        changes.sort_by_key(|change| change.version);
+        let Some(cut) = cut else { return Ok(changes) };
+        // A full page may end in the midst of one version: that one comes whole with the next page.
+        changes.retain(|change| change.version < cut);
+        if changes.is_empty() {
+            changes = [self.written(cut - 1, cut, i64::MAX).await?, self.removed(cut - 1, cut, i64::MAX).await?].concat();
+        }
+        Ok(changes)
+    }
+
+    async fn written(&self, since: i64, until: i64, limit: i64) -> Result<Vec<Change>> {
         let rows = sqlx::query(
-            "SELECT uid, name, resource_version FROM tombstones WHERE resource_version > $1 AND resource_version <= $2",
+            "SELECT * FROM experiments WHERE resource_version > $1 AND resource_version <= $2 ORDER BY resource_version LIMIT $3",
         )
         .bind(since)
         .bind(until)
+        .bind(limit)
         .fetch_all(&self.pool)
         .await?;
-        for row in &rows {
-            let kind = ChangeKind::Deleted { uid: row.text("uid")?, name: row.text("name")? };
-            changes.push(Change { version: row.int("resource_version")?, kind });
-        }
-        changes.sort_by_key(|change| change.version);
-        Ok(changes)
+        let change = |row| {
+            let stored = experiments::read(row)?;
+            Ok(Change { version: stored.resource_version, kind: ChangeKind::Written(Box::new(stored)) })
+        };
+        rows.iter().map(change).collect()
+    }
+
+    async fn removed(&self, since: i64, until: i64, limit: i64) -> Result<Vec<Change>> {
+        let rows = sqlx::query(
+            "SELECT uid, name, resource_version FROM tombstones WHERE resource_version > $1 AND resource_version <= $2
+             ORDER BY resource_version LIMIT $3",
+        )
+        .bind(since)
+        .bind(until)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        let change = |row: &sqlx::any::AnyRow| {
+            let kind = ChangeKind::Removed { uid: row.parsed("uid")?, name: row.text("name")? };
+            Ok(Change { version: row.int("resource_version")?, kind })
+        };
+        rows.iter().map(change).collect()
+    }
+
+    /// Forgets removals from before `older_than`; how many. Watchers that know nothing newer have to list again.
+    pub async fn compact(&self, older_than: Timestamp) -> Result<u64> {
+        let mut write = self.write().await?;
+        let horizon: Option<i64> = sqlx::query_scalar("SELECT MAX(resource_version) FROM tombstones WHERE deleted_at < $1")
+            .bind(time(older_than))
+            .fetch_one(&mut *write.tx)
+            .await?;
+        let Some(horizon) = horizon else { return Ok(0) };
+        let removed =
+            sqlx::query("DELETE FROM tombstones WHERE resource_version <= $1").bind(horizon).execute(&mut *write.tx).await?;
+        sqlx::query("UPDATE counters SET value = $1 WHERE name = 'compacted_version'")
+            .bind(horizon)
+            .execute(&mut *write.tx)
+            .await?;
+        self.commit(write).await?;
+        Ok(removed.rows_affected())
     }
 
     /// One experiment in its latest state; `None` when it is gone.

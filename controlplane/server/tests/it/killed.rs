@@ -45,7 +45,7 @@ async fn start(folder: &Path) -> (Process, Client) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&announced).unwrap()).unwrap();
-    let client = client(folder, file["url"].as_str().unwrap());
+    let client = client(&folder.join("state"), file["url"].as_str().unwrap());
     (process, client)
 }
 
@@ -86,7 +86,7 @@ async fn no_acknowledged_create_is_lost_when_the_server_is_killed() {
     }
     let (_process, client) = start(folder.path()).await;
     let mut stored: HashMap<String, Experiment> = HashMap::new();
-    for experiment in client.all_experiments(None).await.unwrap() {
+    for experiment in client.all_experiments(em_api::client::experiments::ListOptions::default()).await.unwrap() {
         assert_eq!(experiment.status.trials.total, 4, "{} is whole", experiment.metadata.name);
         let twin = stored.insert(experiment.metadata.name.clone(), experiment);
         assert!(twin.is_none(), "once: {twin:?}");

@@ -49,7 +49,7 @@ async fn eight_posts_of_one_experiment_at_once_make_one() {
 async fn a_name_is_free_again_only_when_the_deleted_experiment_is_gone() {
     let base = Base::open().await;
     let first = base.create("again").await;
-    let deleted = base.store.delete_experiment("again", "me").await.unwrap();
+    let deleted = base.store.delete_experiment("again", None, "me").await.unwrap();
     assert!(deleted.metadata.deleted_at.is_some());
     assert!(matches!(create(&base, &body("again")).await, Err(Error::BeingDeleted(_))));
     let revision = base.store.stored("again").await.unwrap().revision;
@@ -71,5 +71,5 @@ async fn the_matrix_reads_back_as_it_was_expanded() {
     let blocks: Vec<_> = shards[0].blocks.iter().map(|block| (block.repetition, block.trials.len())).collect();
     assert_eq!(blocks, [(1, 2), (2, 2)]);
     let trials: Vec<_> = shards[0].blocks[0].trials.iter().map(|(_, trial)| *trial).collect();
-    assert!(!count(&trials, &[]).finished);
+    assert!(!count(&trials, &[], false).finished);
 }

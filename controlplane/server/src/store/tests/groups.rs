@@ -154,7 +154,7 @@ async fn a_caller_that_leaves_at_any_point_leaves_a_whole_create_or_none() {
     for staying in staying {
         assert!(matches!(staying.await.unwrap(), Ok(Creation::New(_))), "nobody else is hurt");
     }
-    let stored = base.store.experiments("", 1_000).await.unwrap();
+    let stored = base.store.page(&crate::store::filter::Filter::default(), "", 1_000).await.unwrap().items;
     assert_eq!(stored.iter().filter(|one| one.name.starts_with("stays-")).count(), 60);
     for one in stored {
         assert_eq!(base.store.matrix(one.uid).await.unwrap().len(), 4, "{}", one.name);

@@ -15,8 +15,11 @@ macro_rules! suites {
         mod groups;
         mod measurements;
         mod records;
+        mod repeats;
         mod stale;
         mod upgrade;
+        mod upkeep;
+        mod watch;
         mod writers;
     };
 }

@@ -71,10 +71,10 @@ async fn if_match_holds_against_the_version_that_was_read() {
     let base = Base::open().await;
     let read = base.create("match").await;
     let version = read.resource_version.cast_unsigned();
-    let refused = base.store.patch_experiment("match", &wish(Desired::Suspended), Some(version + 1), "me").await;
+    let refused = base.store.patch_experiment("match", &wish(Desired::Suspended), Some(&[version + 1]), "me").await;
     assert!(matches!(refused, Err(Error::Stale(_))));
-    base.store.patch_experiment("match", &wish(Desired::Suspended), Some(version), "me").await.unwrap();
-    let again = base.store.patch_experiment("match", &wish(Desired::Run), Some(version), "me").await;
+    base.store.patch_experiment("match", &wish(Desired::Suspended), Some(&[version]), "me").await.unwrap();
+    let again = base.store.patch_experiment("match", &wish(Desired::Run), Some(&[version]), "me").await;
     assert!(matches!(again, Err(Error::Stale(_))));
 }
 

@@ -141,7 +141,8 @@ async fn a_list_comes_in_pages_and_by_labels() {
         next = page.next;
     }
     assert_eq!((seen.concat().as_str(), next), ("abcde", None));
-    let selected = client.all_experiments(Some("even=true".to_owned())).await.unwrap();
+    let options = em_api::client::experiments::ListOptions { label_selector: Some("even=true".to_owned()), ..Default::default() };
+    let selected = client.all_experiments(options).await.unwrap();
     assert_eq!(selected.iter().map(|item| item.metadata.name.as_str()).collect::<String>(), "bd");
     server.stop().await;
 }

@@ -1,5 +1,6 @@
 //! A server for one test, the experiment that tests post, and what an agent hands in. The numbers are made up.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -35,11 +36,17 @@ pub(super) struct Server {
     http: reqwest::Client,
     stop: CancellationToken,
     handle: ServerHandle,
+    database: String,
     _state: tempfile::TempDir,
 }
 
 impl Server {
     pub(super) async fn start() -> Self {
+        Self::start_as(|app| app).await
+    }
+
+    /// With other bounds than users have.
+    pub(super) async fn start_as(change: impl FnOnce(App) -> App) -> Self {
         let state = tempfile::tempdir().unwrap();
         let metrics = Metrics::new();
         let database = database(state.path()).await;
@@ -55,11 +62,13 @@ impl Server {
             claim_timeout: HumanDuration::from_secs(120),
         };
         let stop = CancellationToken::new();
-        let running = http::server(App::new(store.clone(), metrics, jobs, address, stop.clone()), listener).unwrap();
+        let app = change(App::new(store.clone(), metrics, jobs, address, stop.clone()));
+        let running = http::server(app, listener).unwrap();
         let handle = running.handle();
         tokio::spawn(running);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut server = Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, _state: state };
+        let mut server =
+            Self { url, store, admin: String::new(), scraper: String::new(), http, stop, handle, database, _state: state };
         server.admin = server.token(Role::Admin).await;
         server.scraper = server.token(Role::Scraper).await;
         server
@@ -94,6 +103,41 @@ impl Server {
 
     pub(super) async fn get(&self, path: &str) -> Response {
         self.ask(Method::GET, path).send().await.unwrap()
+    }
+
+    /// Our own exposition.
+    pub(super) async fn metrics(&self) -> String {
+        let request = self.bare(Method::GET, "/metrics").bearer_auth(&self.scraper);
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// How many rows a table has, read past the store.
+    pub(super) async fn rows(&self, table: &str) -> i64 {
+        self.all_rows().await[table]
+    }
+
+    /// How many rows each table has, read past the store.
+    pub(super) async fn all_rows(&self) -> BTreeMap<String, i64> {
+        let database = sqlx::AnyPool::connect(&self.database).await.unwrap();
+        let tables = match self.database.starts_with("sqlite:") {
+            true => "SELECT name FROM sqlite_master WHERE type = 'table'",
+            false => "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
+        };
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&database).await.unwrap();
+        let mut rows = BTreeMap::new();
+        for table in tables {
+            let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+            rows.insert(table, sqlx::query_scalar(count).fetch_one(&database).await.unwrap());
+        }
+        database.close().await;
+        rows
+    }
+
+    /// Deletes an experiment and does what the reconciler does then.
+    pub(super) async fn remove(&self, name: &str) {
+        self.client(&self.admin).delete_experiment(name).await.unwrap();
+        let stored = self.store.stored(name).await.unwrap();
+        self.store.remove_experiment(stored.uid, stored.revision).await.unwrap();
     }
 
     pub(super) async fn post(&self, body: Value) -> Experiment {

@@ -8,22 +8,26 @@ use tokio::time::timeout;
 
 use super::server::{Server, experiment, problem};
 
-struct Events {
+pub(super) struct Events {
     response: Response,
     text: String,
 }
 
 #[derive(Debug)]
-struct Event {
-    id: i64,
-    kind: String,
-    name: String,
-    data: Value,
+pub(super) struct Event {
+    pub(super) id: i64,
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) data: Value,
 }
 
 impl Events {
-    async fn open(server: &Server, query: &str, last: Option<i64>) -> Self {
-        let mut request = server.ask(Method::GET, &format!("/experiments?watch=true{query}"));
+    pub(super) async fn open(server: &Server, query: &str, last: Option<i64>) -> Self {
+        Self::at(server, &format!("/experiments?watch=true{query}"), last).await
+    }
+
+    pub(super) async fn at(server: &Server, path: &str, last: Option<i64>) -> Self {
+        let mut request = server.ask(Method::GET, path);
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
@@ -32,12 +36,22 @@ impl Events {
         Self { response, text: String::new() }
     }
 
-    async fn next(&mut self) -> Event {
+    pub(super) async fn next(&mut self) -> Event {
         timeout(Duration::from_secs(10), self.read()).await.expect("news come within seconds")
     }
 
-    async fn is_quiet(&mut self) -> bool {
-        timeout(Duration::from_millis(700), self.read()).await.is_err()
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        self.is_quiet_for(Duration::from_millis(700)).await
+    }
+
+    pub(super) async fn is_quiet_for(&mut self, time: Duration) -> bool {
+        timeout(time, self.read()).await.is_err()
+    }
+
+    /// In good order, with nothing more to tell.
+    pub(super) async fn ends(&mut self) -> bool {
+        let end = timeout(Duration::from_secs(10), self.response.chunk()).await.expect("it ends within seconds");
+        self.text.is_empty() && end.unwrap().is_none()
     }
 
     async fn read(&mut self) -> Event {
@@ -57,11 +71,12 @@ impl Events {
 fn event(block: &str) -> Option<Event> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     let data: Value = serde_json::from_str(field("data")?).unwrap();
-    let name = data["metadata"]["name"].as_str().unwrap().to_owned();
-    Some(Event { id: field("id")?.parse().unwrap(), kind: field("event")?.to_owned(), name, data })
+    let name = data["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    // Without an id of its own it belongs to the one before.
+    Some(Event { id: field("id").map_or(0, |id| id.parse().unwrap()), kind: field("event")?.to_owned(), name, data })
 }
 
-async fn label(server: &Server, name: &str, value: &str) {
+pub(super) async fn label(server: &Server, name: &str, value: &str) {
     let body = json!({"metadata": {"labels": {"round": value}}});
     let response = server.ask(Method::PATCH, &format!("/experiments/{name}")).json(&body).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
