@@ -133,6 +133,9 @@ impl Default for Timing {
 
 /// Between two looks, whatever wakes us.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// After a look that changed something the next one rests as long as it took to look, up to this: with thousands of open experiments
+/// the API must get its turn.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// After a look that failed as a whole; longer each time, up to eight times as long.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(2);
 /// Looks one after another that each changed something; more means that two rules work against each other.
@@ -214,7 +217,7 @@ impl Reconciler {
     }
 
     async fn look(&self, memory: &mut Memory, stop: &CancellationToken) -> Look {
-        let timer = self.metrics.reconcile_seconds.start_timer();
+        let (timer, begin) = (self.metrics.reconcile_seconds.start_timer(), clock::instant());
         let world = match observe::observe(self, memory).await {
             Ok(world) => world,
             Err(error) => {
@@ -227,6 +230,7 @@ impl Reconciler {
             }
         };
         let decisions = plan(&world);
+        let rest = clock::instant().duration_since(begin).min(LONGEST_REST);
         self.remember(memory, &world, &decisions.panicked);
         self.count(&world, &decisions.actions).await;
         let applied = apply::apply_all(self, memory, &world, &decisions.actions, stop).await;
@@ -238,6 +242,10 @@ impl Reconciler {
             memory.without_database = 0;
         }
         if applied.iter().any(|one| matches!(one, Applied::Done | Applied::Stale)) || !decisions.panicked.is_empty() {
+            // Timers know no less than a millisecond.
+            if rest >= Duration::from_millis(1) {
+                let _ = tokio::time::timeout(rest, stop.cancelled()).await;
+            }
             return Look::Again;
         }
         // What has just begun to rest is told at once.

@@ -39,7 +39,6 @@ pub(super) trait Columns {
     fn opt_text(&self, column: &str) -> Result<Option<String>>;
     fn int(&self, column: &str) -> Result<i64>;
     fn opt_int(&self, column: &str) -> Result<Option<i64>>;
-    fn opt_float(&self, column: &str) -> Result<Option<f64>>;
 
     fn parsed<T: FromStr>(&self, column: &str) -> Result<T>
     where
@@ -72,10 +71,6 @@ pub(super) trait Columns {
         word(column, self.text(column)?)
     }
 
-    fn opt_word<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>> {
-        self.opt_text(column)?.map(|text| word(column, text)).transpose()
-    }
-
     fn count(&self, column: &str) -> Result<u32> {
         u32::try_from(self.int(column)?).map_err(|source| corrupt(column, source))
     }
@@ -97,13 +92,10 @@ impl Columns for AnyRow {
     fn opt_int(&self, column: &str) -> Result<Option<i64>> {
         Ok(self.try_get(column)?)
     }
-
-    fn opt_float(&self, column: &str) -> Result<Option<f64>> {
-        Ok(self.try_get(column)?)
-    }
 }
 
-fn word<T: DeserializeOwned>(column: &str, text: String) -> Result<T> {
+/// A word of a closed set.
+pub(super) fn word<T: DeserializeOwned>(column: &str, text: String) -> Result<T> {
     serde_json::from_value(serde_json::Value::String(text)).map_err(|source| corrupt(column, source))
 }
 

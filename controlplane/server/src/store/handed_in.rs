@@ -7,13 +7,12 @@ use em_api::spec::Spec;
 use em_api::status::EventType;
 use em_api::{AttemptId, ExperimentUid};
 use sha2::{Digest, Sha256};
-use sqlx::any::AnyRow;
 
 use super::attempts::Attempt;
-use super::codec::{Columns, ago, json, plain, spell, time};
+use super::codec::{Columns, ago, json, plain, spell, time, word};
 use super::counted::{Handed, OutcomeKind};
 use super::events::NewEvent;
-use super::{Result, Store, Write, now};
+use super::{Error, Result, Store, Write, now};
 use crate::admit::expand::Block;
 use crate::mutants::{Mutant, made};
 
@@ -87,20 +86,36 @@ impl Store {
     }
 }
 
-pub(super) fn read(row: &AnyRow) -> Result<Handed> {
-    Ok(Handed {
-        trial: row.parsed("trial_id")?,
-        block: row.parsed("block_id")?,
-        attempt: row.parsed("attempt_id")?,
-        epoch: row.count("epoch")?,
-        outcome: row.word("outcome")?,
-        reason: row.opt_text("reason")?,
-        verdict: row.opt_word("verdict")?,
-        texts_per_second: row.opt_float("texts_per_second")?,
-        started_at: row.time("started_at")?,
-        finished_at: row.time("finished_at")?,
-        received_at: row.time("received_at")?,
+/// Lines of `trial block attempt epoch outcome verdict texts_per_second started finished received reason`; `-` where there is none,
+/// a reason behind `=`.
+pub(super) fn read_all(lines: &str) -> Result<Vec<Handed>> {
+    lines.split('\n').map(|line| read(line).ok_or_else(|| unreadable(line))).collect()
+}
+
+fn read(line: &str) -> Option<Handed> {
+    let mut words = line.splitn(11, ' ');
+    let mut next = || words.next();
+    Some(Handed {
+        trial: next()?.parse().ok()?,
+        block: next()?.parse().ok()?,
+        attempt: next()?.parse().ok()?,
+        epoch: next()?.parse().ok()?,
+        outcome: word("outcome", next()?.to_owned()).ok()?,
+        verdict: some(next()?).map(|text| word("verdict", text.to_owned())).transpose().ok()?,
+        texts_per_second: some(next()?).map(str::parse).transpose().ok()?,
+        started_at: next()?.parse().ok()?,
+        finished_at: next()?.parse().ok()?,
+        received_at: next()?.parse().ok()?,
+        reason: next()?.strip_prefix('=').map(str::to_owned),
     })
+}
+
+fn some(word: &str) -> Option<&str> {
+    (word != "-").then_some(word)
+}
+
+fn unreadable(line: &str) -> Error {
+    Error::Corrupt { column: "measurements".to_owned(), source: format!("a measurement `{line}`").into() }
 }
 
 fn may_deliver(attempt: &Attempt, measurement: &Measurement, delivery: Delivery) -> bool {

@@ -88,3 +88,20 @@ async fn what_was_handed_in_reads_back_by_its_outcome() {
     let trials = base.store.trials(&stored).await.unwrap();
     assert_eq!(trials[0].message.as_deref(), Some("no health"));
 }
+
+#[tokio::test]
+async fn a_reason_in_any_words_reads_back() {
+    let (base, stored, attempt) = Base::with_job("words").await;
+    base.claim(attempt, "n", 0).await;
+    for (trial, reason) in ["- two words = \n", "", "-"].into_iter().enumerate() {
+        let mut failed = base.measurement(&stored, trial, attempt).await;
+        crate::results::fixture::fail(&mut failed, "no health");
+        if let em_api::measurement::Outcome::Failed { reason: kept, .. } = &mut failed.outcome {
+            *kept = reason.to_owned();
+        }
+        put(&base, &failed, Delivery::Agent).await;
+    }
+    let handed = base.store.handed(stored.uid).await.unwrap();
+    let reasons: Vec<_> = handed.iter().map(|one| one.reason.as_deref()).collect();
+    assert_eq!(reasons, [Some("- two words =  "), Some(""), Some("-")], "on one line");
+}
