@@ -230,7 +230,7 @@ impl Reconciler {
             }
         };
         let decisions = plan(&world);
-        let rest = clock::instant().duration_since(begin).min(LONGEST_REST);
+        let rest = clock::instant().saturating_duration_since(begin).min(LONGEST_REST);
         self.remember(memory, &world, &decisions.panicked);
         self.count(&world, &decisions.actions).await;
         let applied = apply::apply_all(self, memory, &world, &decisions.actions, stop).await;
