@@ -16,6 +16,7 @@ pub mod experiment;
 pub mod ids;
 pub mod inputs;
 pub mod measurement;
+pub mod notification;
 pub mod plan;
 mod plausible;
 pub mod problem;

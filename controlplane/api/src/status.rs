@@ -105,6 +105,10 @@ pub enum ConditionType {
     Queued,
     Throttled,
     AgentSilent,
+    /// A step of this experiment keeps failing or takes too long; it is tried again by itself.
+    Stalled,
+    /// Logs and job directories are gone, after `logsTtl`.
+    LogsRemoved,
     Complete,
 }
 

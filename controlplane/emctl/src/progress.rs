@@ -62,6 +62,7 @@ pub(crate) fn waits_for(status: &Status) -> Option<String> {
         return Some(missing);
     }
     said(ConditionType::SchedulerReachable, ConditionStatus::False)
+        .or_else(|| said(ConditionType::Stalled, ConditionStatus::True))
         .or_else(|| said(ConditionType::AgentSilent, ConditionStatus::True))
         .or_else(inputs)
         .or_else(queue)

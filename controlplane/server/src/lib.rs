@@ -3,6 +3,7 @@
 //! [`reconcile`] meet only in the database, and in two values in memory: [`cluster`] (the last look at it) and [`hints`].
 
 pub mod admit;
+mod clock;
 pub mod cluster;
 pub mod config;
 pub mod doctor;
@@ -12,8 +13,12 @@ pub mod http;
 pub mod import;
 pub mod job;
 pub mod metrics;
+mod mutants;
+pub mod notify;
+mod probe;
 pub mod reconcile;
 pub mod report;
 pub mod results;
 pub mod serve;
 pub mod store;
+pub mod supervise;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -32,8 +33,17 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(settings: &Settings) -> anyhow::Result<()> {
+/// What is stuck in a file system that hangs cannot be waited for.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+fn run(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let result = runtime.block_on(serve_until_asked(settings));
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    result
+}
+
+async fn serve_until_asked(settings: &Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut running = serve::start(settings, scheduler(settings)?).await?;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use em_api::HumanDuration;
 use em_slurm::Scheduler;
 use jiff::SignedDuration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -19,10 +20,12 @@ use crate::housekeeping;
 use crate::http;
 use crate::job::JobSettings;
 use crate::metrics::Metrics;
+use crate::notify::Sender;
 use crate::reconcile::world::Knobs;
-use crate::reconcile::{self, Reconciler, Timing};
+use crate::reconcile::{self, Notices, Reconciler, Timing};
 use crate::store::access::{Principal, Role, new_secret};
 use crate::store::{Store, now};
+use crate::supervise::supervise;
 
 /// A server that answers. Dropping it without [`Running::stop`] is like a crash: the next start goes on.
 pub struct Running {
@@ -32,8 +35,8 @@ pub struct Running {
     stop: CancellationToken,
     servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
     reconciler: JoinHandle<()>,
-    looks: JoinHandle<()>,
-    housekeeping: JoinHandle<()>,
+    /// What may be left where it stands.
+    background: Vec<JoinHandle<()>>,
 }
 
 /// Starts a server; returns when it answers.
@@ -71,14 +74,42 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     }
     servers.push(spawned(http::server(app, main).context("starting the listener")?));
     let (knobs, timing) = (knobs(settings), timing(settings));
-    let looks = reconcile::keep_cluster(keeper, scheduler.clone(), metrics.clone(), stop.clone());
-    let looks = tokio::spawn(looks);
-    let housekeeping = tokio::spawn(housekeeping::run(store.clone(), settings.watch_history, stop.clone()));
-    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics).with_hints(hints);
-    let reconciler = tokio::spawn(reconciler.run(stop.clone()));
+    let looks = {
+        let (keeper, scheduler, metrics, stop) = (Arc::new(keeper), scheduler.clone(), metrics.clone(), stop.clone());
+        move || reconcile::keep_cluster(keeper.clone(), scheduler.clone(), metrics.clone(), stop.clone())
+    };
+    let looks = supervise("cluster", metrics.clone(), stop.clone(), looks);
+    let news = Arc::new(Notify::new());
+    let base = settings.advertise.clone().unwrap_or_else(|| url.clone());
+    let notices = settings.webhook.is_some().then(|| Notices { base, news: news.clone() });
+    let reconciler = Reconciler::new(store.clone(), scheduler, jobs, knobs, timing, metrics.clone());
+    let reconciler = Arc::new(reconciler.with_hints(hints).with_notices(notices));
+    let mut background = vec![looks];
+    if let Some(webhook) = settings.webhook.clone() {
+        let sender = Sender::new(store.clone(), webhook, metrics.clone(), news).context("setting up the webhook")?;
+        let (sender, until) = (Arc::new(sender), stop.clone());
+        background.push(supervise("notifications", metrics.clone(), stop.clone(), move || {
+            let (sender, until) = (sender.clone(), until.clone());
+            async move { sender.run(until).await }
+        }));
+    }
+    let (cleaner, until) = (reconciler.clone(), stop.clone());
+    background.push(supervise("cleanup", metrics.clone(), stop.clone(), move || {
+        let (cleaner, until) = (cleaner.clone(), until.clone());
+        async move { cleaner.clean(until).await }
+    }));
+    let (kept, history, until) = (store.clone(), settings.watch_history, stop.clone());
+    background.push(supervise("housekeeping", metrics.clone(), stop.clone(), move || {
+        housekeeping::run(kept.clone(), history, until.clone())
+    }));
+    let until = stop.clone();
+    let reconciler = supervise("reconciler", metrics, stop.clone(), move || {
+        let (reconciler, until) = (reconciler.clone(), until.clone());
+        async move { reconciler.run(until).await }
+    });
     announce(&state, &url)?;
     info!(url, server8 = store.server8(), "the control plane answers at {url}");
-    Ok(Running { url, state, store, stop, servers, reconciler, looks, housekeeping })
+    Ok(Running { url, state, store, stop, servers, reconciler, background })
 }
 
 impl Running {
@@ -102,15 +133,14 @@ impl Running {
         if let Err(error) = self.reconciler.await {
             tracing::error!(%error, "the reconciler ended badly");
         }
-        // It ends by the token too; what it may be asking Slurm is of no more use.
-        self.looks.abort();
-        if let Err(error) = self.housekeeping.await {
-            tracing::error!(%error, "the housekeeping ended badly");
+        // They end by the token too; what they are at is done again at the next start, or is of no more use.
+        for task in self.background {
+            task.abort();
         }
         self.store.close().await;
     }
 
-    /// Resolves when the reconciler has ended by itself, which it never should.
+    /// Resolves when the reconciler has ended for good, which it never should: a run of it that panics is started again.
     pub async fn broken(&mut self) {
         let ended = (&mut self.reconciler).await;
         tracing::error!(
@@ -193,6 +223,7 @@ fn knobs(settings: &Settings) -> Knobs {
         collect_grace: signed(settings.collect_grace),
         cancel_again: SignedDuration::from_secs(30),
         awake_since: now(),
+        limits: settings.limits.clone(),
     }
 }
 
@@ -203,6 +234,9 @@ fn timing(settings: &Settings) -> Timing {
         reads_per_minute: settings.slurm_reads_per_minute,
         submit_per_second: settings.submit_rate,
         submit_burst: f64::from(settings.submit_burst),
+        submit_at_once: Timing::default().submit_at_once,
         limit_pause: settings.limit_pause,
+        disk_deadline: settings.job_dir_timeout,
+        cleanup_interval: settings.poll_interval * 2,
     }
 }

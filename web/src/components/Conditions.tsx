@@ -1,7 +1,7 @@
 import type { Condition, Phase } from "../api/types";
 
 // Conditions for which "True" is the bad news; all others are bad news when they are not "True".
-const badWhenTrue = new Set(["Throttled", "AgentSilent", "Queued"]);
+const badWhenTrue = new Set(["Throttled", "AgentSilent", "Queued", "Stalled"]);
 
 /** What stands in the way. The status message says the rest. */
 export function Conditions({ conditions, phase }: { conditions: Condition[]; phase: Phase }) {

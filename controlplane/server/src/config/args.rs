@@ -1,12 +1,14 @@
 //! The command line. Each setting is also an `EM_…` variable and a key of the TOML file (the flag's name without dashes in front).
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use em_api::HumanDuration;
 use serde::Deserialize;
+
+use super::limits::LabelLimit;
 
 /// Embedding Meter's control plane: turns experiments into Slurm jobs and their measurements into results.
 #[derive(Debug, Parser)]
@@ -177,6 +179,10 @@ pub struct ServeArgs {
     #[arg(long, env = "EM_LIMIT_PAUSE", value_name = "DURATION")]
     pub limit_pause: Option<HumanDuration>,
 
+    /// Reading and writing a job directory is given up after this long, and tried again later [default: 10s]
+    #[arg(long, env = "EM_JOB_DIR_TIMEOUT", value_name = "DURATION")]
+    pub job_dir_timeout: Option<HumanDuration>,
+
     /// A job that no source knows and whose agent is silent is given up after this long [default: 2m]
     #[arg(long, env = "EM_MISSING_GRACE", value_name = "DURATION")]
     pub missing_grace: Option<HumanDuration>,
@@ -196,6 +202,26 @@ pub struct ServeArgs {
     /// How long an agent waits for us before the job directory decides its claim [default: 2m]
     #[arg(long, env = "EM_CLAIM_TIMEOUT", value_name = "DURATION")]
     pub claim_timeout: Option<HumanDuration>,
+
+    /// Experiments with jobs at one time; those beyond wait by priority and age [default: no limit]
+    #[arg(long, env = "EM_MAX_ACTIVE_EXPERIMENTS", value_name = "COUNT")]
+    pub max_active_experiments: Option<NonZeroU32>,
+
+    /// The same for each value of a label, such as team=4; can be given several times [default: no limit]
+    #[arg(long, env = "EM_MAX_ACTIVE", value_name = "KEY=COUNT", value_delimiter = ',')]
+    pub max_active: Vec<LabelLimit>,
+
+    /// Where the end of each experiment is told: POST of JSON, signed (see the guide). Needs --webhook-secret-file
+    #[arg(long, env = "EM_WEBHOOK_URL", value_name = "URL")]
+    pub webhook_url: Option<String>,
+
+    /// A file (0600) with the secret that notifications are signed with
+    #[arg(long, env = "EM_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
+
+    /// First pause before a notification is sent again; doubles each time, up to an hour, for a day [default: 10s]
+    #[arg(long, env = "EM_WEBHOOK_RETRY_PAUSE", value_name = "DURATION")]
+    pub webhook_retry_pause: Option<HumanDuration>,
 
     /// How long removals of experiments are remembered for watchers that were away; who comes back later lists again [default: 24h]
     #[arg(long, env = "EM_WATCH_HISTORY", value_name = "DURATION")]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use em_api::HumanDuration;
 use em_slurm::{LocalGpus, RestSettings};
 
 use super::args::{LogFormat, SchedulerKind, ServeArgs};
-use super::{file, rest};
+use super::{file, rest, webhook};
+use crate::notify::{SecretError, Webhook};
+use crate::reconcile::Limits;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -38,11 +40,15 @@ pub struct Settings {
     pub submit_rate: f64,
     pub submit_burst: u32,
     pub limit_pause: Duration,
+    pub job_dir_timeout: Duration,
     pub missing_grace: Duration,
     pub retry_backoff: Duration,
     pub collect_grace: Duration,
     pub agent_silent_after: Duration,
     pub claim_timeout: Duration,
+    pub limits: Limits,
+    /// Where ends of experiments are told.
+    pub webhook: Option<Webhook>,
     pub watch_history: Duration,
     pub log_format: LogFormat,
 }
@@ -83,6 +89,12 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    #[error("--webhook-url is not a web address without a password; write for example https://chat.example.org/hooks/em")]
+    WebhookUrl,
+    #[error("--webhook-url needs --webhook-secret-file: a file (0600) with the secret that both sides know")]
+    NoWebhookSecret,
+    #[error("--webhook-secret-file")]
+    WebhookSecret(#[source] SecretError),
     #[error("--job-dir {0}")]
     JobDirectory(String),
     #[error("{setting} must be longer than zero")]
@@ -101,6 +113,7 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
     };
     let scheduler = args.scheduler.unwrap_or(SchedulerKind::Cli);
     let rest = if scheduler == SchedulerKind::Rest { Some(rest::settings(&args)?) } else { None };
+    let webhook = webhook::settings(&args)?;
     let local_gpus = args.local_gpus.as_deref().unwrap_or("0").parse().map_err(ConfigError::LocalGpus)?;
     let listen = loopback("--listen", args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))))?;
     let agent_listen = args.agent_listen.map(|address| loopback("--agent-listen", address)).transpose()?;
@@ -145,11 +158,17 @@ pub fn resolve(args: ServeArgs) -> Result<Settings, ConfigError> {
         submit_rate,
         submit_burst: submit_burst as u32,
         limit_pause: seconds("--limit-pause", args.limit_pause, 15)?,
+        job_dir_timeout: seconds("--job-dir-timeout", args.job_dir_timeout, 10)?,
         missing_grace: seconds("--missing-grace", args.missing_grace, 120)?,
         retry_backoff: seconds("--retry-backoff", args.retry_backoff, 10)?,
         collect_grace: seconds("--collect-grace", args.collect_grace, 5)?,
         agent_silent_after: seconds("--agent-silent-after", args.agent_silent_after, 60)?,
         claim_timeout: seconds("--claim-timeout", args.claim_timeout, 120)?,
+        limits: Limits {
+            experiments: args.max_active_experiments.map(NonZeroU32::get),
+            by_label: args.max_active.into_iter().map(|limit| (limit.key, limit.most)).collect(),
+        },
+        webhook,
         watch_history: seconds("--watch-history", args.watch_history, 24 * 3600)?,
         log_format: args.log_format.unwrap_or(LogFormat::Text),
     })
@@ -264,6 +283,26 @@ mod tests {
             assert!(error.to_string().contains("--submit-"), "{error}");
         }
         assert_eq!(resolve(parse(&["--submit-rate", "0"])).unwrap().submit_rate, 0.0);
+    }
+
+    #[test]
+    fn limits_on_labels_add_up_and_stand_in_the_file_too() {
+        let limits = resolve(parse(&["--max-active", "team=4", "--max-active", "user=1,site=9"])).unwrap().limits;
+        assert_eq!(limits.by_label.into_iter().collect::<Vec<_>>(), [("site".into(), 9), ("team".into(), 4), ("user".into(), 1)]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "max-active = [\"team=2\"]\nmax-active-experiments = 7\n").unwrap();
+        let limits = resolve(parse(&["--config", file.path().to_str().unwrap()])).unwrap().limits;
+        assert_eq!((limits.experiments, limits.by_label.get("team")), (Some(7), Some(&2)));
+    }
+
+    #[test]
+    fn the_webhook_needs_a_secret_and_an_address() {
+        let error = resolve(parse(&["--webhook-url", "https://example.org/hook"])).unwrap_err();
+        assert!(error.to_string().contains("--webhook-secret-file"), "{error}");
+        for wrong in ["ftp://example.org", "example.org", "https://me:secret@example.org"] {
+            let error = resolve(parse(&["--webhook-url", wrong])).unwrap_err();
+            assert!(error.to_string().starts_with("--webhook-url is not") && !error.to_string().contains("secret@"), "{error}");
+        }
     }
 
     #[test]

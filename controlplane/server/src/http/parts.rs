@@ -24,7 +24,7 @@ use crate::store::status;
 )]
 pub(super) async fn trials(app: Data<App>, name: Path<Name>) -> Answer {
     let stored = app.store.stored(&name).await?;
-    Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(stored.uid, stored.phase).await? }))
+    Ok(HttpResponse::Ok().json(TrialList { items: app.store.trials(&stored).await? }))
 }
 
 /// List the jobs of an experiment, the first one first

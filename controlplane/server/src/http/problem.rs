@@ -10,13 +10,16 @@ use actix_web::http::header;
 use actix_web::web::{JsonConfig, PathConfig, QueryConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use em_api::problem::{CONTENT_TYPE, FieldError, Problem};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::store;
 
 /// Why a request is refused, as the caller reads it.
 #[derive(Debug)]
 pub(super) struct Refusal(Box<Problem>);
+
+/// With each 503 that names no other time.
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 pub(super) type Answer<T = HttpResponse> = Result<T, Refusal>;
 
@@ -88,6 +91,9 @@ impl ResponseError for Refusal {
         if self.status_code() == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
+        if self.status_code() == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+        }
         let body = serde_json::to_string(&self.0).expect("a problem has string keys and serialises");
         response.insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(body)
     }
@@ -128,10 +134,12 @@ impl From<store::Error> for Refusal {
                 "this Idempotency-Key came with another body before; take a new key for a new experiment",
             ),
             store::Error::KeyInUse => Self::key_in_use(),
-            store::Error::Busy | store::Error::Database(sqlx::Error::PoolTimedOut) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the database is busy; try again in a moment")
-            }
             other => {
+                if let Some(why) = other.unavailable() {
+                    let cause = std::error::Error::source(&other).map(ToString::to_string).unwrap_or_default();
+                    warn!(error = cause, "a request is put off: {}", why.cure());
+                    return Self::new(StatusCode::SERVICE_UNAVAILABLE, &format!("database_{}", why.as_str()), why.cure());
+                }
                 let cause = std::error::Error::source(&other).map(ToString::to_string).unwrap_or_default();
                 Self::internal("a request", &format_args!("{other}: {cause}"))
             }

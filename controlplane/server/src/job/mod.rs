@@ -3,6 +3,7 @@
 
 mod directory;
 mod plan;
+mod remove;
 mod script;
 mod standalone;
 
@@ -13,6 +14,7 @@ use em_api::{AttemptId, ExperimentUid};
 
 pub use directory::{Files, write};
 pub use plan::{Assignment, plan};
+pub use remove::{RemoveError, remove};
 pub(crate) use script::options;
 pub use script::script;
 pub use standalone::standalone;
@@ -33,9 +35,14 @@ pub struct JobSettings {
 impl JobSettings {
     /// The folder of an experiment. Names are RFC 1123 labels, so no path comes from a request.
     pub fn experiment_dir(&self, name: &str, uid: ExperimentUid) -> PathBuf {
+        self.job_dir.join(self.experiment_folder(name, uid))
+    }
+
+    /// The name of that folder.
+    pub fn experiment_folder(&self, name: &str, uid: ExperimentUid) -> String {
         let uid = uid.to_string().to_lowercase();
         // The end of a ULID is its random part; the begin is the time.
-        self.job_dir.join(format!("{name}-{}", &uid[uid.len() - 8..]))
+        format!("{name}-{}", &uid[uid.len() - 8..])
     }
 
     pub fn attempt_dir(&self, name: &str, uid: ExperimentUid, attempt: AttemptId) -> PathBuf {

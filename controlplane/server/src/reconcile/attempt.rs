@@ -7,6 +7,7 @@ use em_slurm::{JobView, PendingReason};
 use super::listing::{self, Listing, Mine};
 use super::world::{Action, Decisions, View, World};
 use super::{ends, shard};
+use crate::mutants::{Mutant, made};
 use crate::store::attempts::{Attempt, AttemptState, Cancel, CancelWhy, End, EndKind, JobOutcome, Over, Submitted};
 use crate::store::events::NewEvent;
 
@@ -39,7 +40,7 @@ pub(super) fn step(
                 // The agent of the job before delivered late.
                 let end = End { kind: EndKind::Completed, reason: "Completed".into(), message: "all was delivered already".into() };
                 decisions.push(moved(attempt, AttemptState::Ended { at: world.now, end, job: None, over: None }, None));
-            } else if world.now < *not_before {
+            } else if !world.due(*not_before) {
                 decisions.later(*not_before);
             } else if world.slurm.unreachable.is_none() {
                 if *submissions == 0 {
@@ -79,8 +80,12 @@ fn submitting(
         decisions.push(adopt(attempt, job));
         return;
     }
-    // After a crash the `sbatch` of the process before may still be at work.
-    if !world.passed(since.max(world.knobs.awake_since), world.knobs.settle, decisions) {
+    if made(Mutant::ResubmitWithoutLookup) {
+        decisions.push(moved(attempt, AttemptState::Intended { not_before: world.now }, None));
+        return;
+    }
+    // After a crash the `sbatch` of the process before may still be at work: `passed` counts from our start.
+    if !world.passed(since, world.knobs.settle, decisions) {
         return;
     }
     let Some(found) = view.sources.get(&attempt.id).and_then(|sources| sources.found.as_deref()) else { return };
@@ -167,6 +172,10 @@ fn missing(world: &World, view: &View, attempt: &Attempt, submitted: &Submitted,
         let over = Some(Over { at, outcome, exit_code, spool_read: false });
         AttemptState::Submitted(Submitted { over, ..submitted.clone() })
     };
+    if made(Mutant::AbsentIsFinished) {
+        decisions.push(moved(attempt, over(None, JobOutcome::Completed, None), None));
+        return;
+    }
     if let Some(witness) = witness {
         let outcome = if witness.code == 0 { JobOutcome::Completed } else { JobOutcome::Failed };
         decisions.push(moved(attempt, over(witness.ended_at, outcome, Some(witness.code)), None));

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::clock;
+
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Reads of the last minute. The first half of the budget may go at once; the rest is spread, so that a busy second is not paid for
@@ -60,7 +62,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(burst: f64, per_second: f64) -> Self {
-        Self { tokens: burst, burst, per_second, filled_at: Instant::now() }
+        Self { tokens: burst, burst, per_second, filled_at: clock::instant() }
     }
 
     fn refill(&mut self, now: Instant) {

@@ -11,7 +11,7 @@ use super::slurm::Slurm;
 use crate::cluster::{Keeper, REFRESH};
 use crate::metrics::Metrics;
 
-pub async fn keep(keeper: Keeper, scheduler: Arc<dyn Scheduler>, metrics: Metrics, stop: CancellationToken) {
+pub async fn keep(keeper: Arc<Keeper>, scheduler: Arc<dyn Scheduler>, metrics: Metrics, stop: CancellationToken) {
     let slurm = Slurm::new(scheduler, metrics);
     let mut failing = false;
     loop {

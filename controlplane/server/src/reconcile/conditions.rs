@@ -2,8 +2,9 @@
 
 use em_api::Timestamp;
 use em_api::status::{Condition, ConditionStatus, ConditionType, Phase};
+use jiff::SignedDuration;
 
-use super::standing::missing;
+use super::standing::{Held, missing};
 use super::world::{Decisions, View, World};
 use crate::store::attempts::{Attempt, AttemptState};
 
@@ -13,7 +14,7 @@ pub(super) fn update(
     view: &View,
     phase: Phase,
     message: &Option<String>,
-    throttled: bool,
+    held: Held<'_>,
     decisions: &mut Decisions,
 ) {
     let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
@@ -21,7 +22,7 @@ pub(super) fn update(
     if phase.ended() {
         let reason = phase.as_str();
         set(ConditionType::Complete, yes, reason, message.clone().unwrap_or_default());
-        for kind in [ConditionType::Queued, ConditionType::AgentSilent, ConditionType::Throttled] {
+        for kind in [ConditionType::Queued, ConditionType::AgentSilent, ConditionType::Throttled, ConditionType::Stalled] {
             clear(conditions, kind, world.now);
         }
         return;
@@ -50,15 +51,61 @@ pub(super) fn update(
         None => clear(conditions, ConditionType::AgentSilent, world.now),
     }
     let mut set = |kind, status, reason: &str, message: String| put(conditions, kind, status, reason, message, world.now);
-    match &world.submit_limit {
-        Some(words) if throttled => {
+    match (held.wait, &world.submit_limit) {
+        (Some(wait), _) => set(ConditionType::Throttled, yes, "ConcurrencyLimit", wait.message.clone()),
+        (None, Some(words)) if held.throttled => {
             let message = format!("Slurm takes no more jobs of this account for now ({words}); they are submitted as others end");
             set(ConditionType::Throttled, yes, "SubmitLimit", message);
         }
-        None if throttled => {
+        (None, None) if held.throttled => {
             set(ConditionType::Throttled, yes, "SubmissionRate", "held back by the limit of submissions a second".to_owned());
         }
         _ => clear(conditions, ConditionType::Throttled, world.now),
+    }
+    stalled(conditions, world, view, decisions);
+}
+
+/// So long after a step was due it counts as stuck.
+const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// What stands in the way of this experiment alone: a step that keeps failing, or one that waits for too long.
+pub(super) fn stalled(conditions: &mut Vec<Condition>, world: &World, view: &View, decisions: &mut Decisions) {
+    let failing = view.troubles.first().map(|trouble| (trouble.reason, trouble.message.clone()));
+    match failing.or_else(|| view.open.attempts.iter().find_map(|attempt| stuck(world, attempt, decisions))) {
+        Some((reason, message)) => {
+            put(conditions, ConditionType::Stalled, ConditionStatus::True, reason, message, world.now);
+        }
+        None => clear(conditions, ConditionType::Stalled, world.now),
+    }
+}
+
+/// Slurm answers, and still a step of this attempt does not come to an end.
+fn stuck(world: &World, attempt: &Attempt, decisions: &mut Decisions) -> Option<(&'static str, String)> {
+    if world.slurm.unreachable.is_some() {
+        return None;
+    }
+    let late =
+        |since, grace: SignedDuration, decisions: &mut Decisions| world.passed(since, grace.saturating_add(STUCK_AFTER), decisions);
+    match &attempt.state {
+        AttemptState::Submitting { since } if late(*since, world.knobs.settle, decisions) => Some((
+            "SubmissionUnclear",
+            format!(
+                "whether {} was submitted is unclear since {since:.0}, and accounting does not answer: look at `sacct` and slurmdbd. \
+                 Nothing is submitted twice meanwhile; it goes on by itself",
+                attempt.job_name
+            ),
+        )),
+        AttemptState::Submitted(submitted) if submitted.over.is_none() => {
+            let (id, missing) = (&submitted.job.id, submitted.missing_since?);
+            late(missing, world.knobs.missing_grace, decisions).then(|| {
+                let message = format!(
+                    "job {id} is in no listing since {missing:.0}; it is not given up while its agent speaks or accounting does not \
+                     answer (look at `sacct -j {id}`)"
+                );
+                ("JobMissing", message)
+            })
+        }
+        _ => None,
     }
 }
 
@@ -94,7 +141,7 @@ fn silent(world: &World, open: &[&Attempt], decisions: &mut Decisions) -> Option
 }
 
 /// The transition time moves only when the status does.
-fn put(
+pub(super) fn put(
     conditions: &mut Vec<Condition>,
     kind: ConditionType,
     status: ConditionStatus,

@@ -8,6 +8,7 @@ use super::attempt::WHO;
 use super::shard;
 use super::world::{View, after};
 use crate::admit::expand::Shard;
+use crate::mutants::{Mutant, made};
 use crate::store::attempts::{Attempt, CancelWhy, End, EndKind, JobOutcome, Over, SlurmJob, Submitted};
 use crate::store::events::NewEvent;
 
@@ -33,6 +34,7 @@ pub(super) fn judge(view: &View, shard: &Shard, attempt: &Attempt, submitted: &S
         return end(EndKind::Retry, "TrialsFailed", format!("trials failed in job {job}; retryTrials is set"));
     }
     let how = over.exit_code.map_or_else(|| "its exit code is unknown".to_owned(), |code| status(code).in_words());
+    let again = if made(Mutant::ContinuationIsARetry) { EndKind::Retry } else { EndKind::Continuation };
     match over.outcome {
         JobOutcome::Completed | JobOutcome::TimeLimit => time_is_over(job, progress, &left),
         JobOutcome::Failed if near_limit(view, &submitted.job, over) => time_is_over(job, progress, &left),
@@ -40,8 +42,8 @@ pub(super) fn judge(view: &View, shard: &Shard, attempt: &Attempt, submitted: &S
         JobOutcome::OutOfMemory => {
             end(EndKind::Retry, "OutOfMemory", format!("job {job} ran out of memory (spec.slurm.memory); {left}"))
         }
-        JobOutcome::Preempted => end(EndKind::Continuation, "Preempted", format!("job {job} was preempted; {left}")),
-        JobOutcome::NodeFailed => end(EndKind::Continuation, "NodeFailed", format!("the node of job {job} failed; {left}")),
+        JobOutcome::Preempted => end(again, "Preempted", format!("job {job} was preempted; {left}")),
+        JobOutcome::NodeFailed => end(again, "NodeFailed", format!("the node of job {job} failed; {left}")),
         JobOutcome::Vanished => end(EndKind::Continuation, "JobVanished", format!("Slurm no longer knows job {job}; {left}")),
         // An admin or the owner by hand: submitting again would work against them.
         JobOutcome::Cancelled => end(EndKind::Closed, "JobCancelled", format!("job {job} was cancelled outside of em; {left}")),

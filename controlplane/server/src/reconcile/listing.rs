@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use em_slurm::{JobState, JobView};
 
+use crate::mutants::{Mutant, made};
 use crate::store::attempts::{Attempt, JobOutcome, SlurmJob};
 
 /// Jobs by name: with thousands of attempts nobody walks the listing for each.
@@ -38,6 +39,7 @@ impl<'a> Listing<'a> {
         let runs = |job: &&&JobView| job.state == JobState::Running;
         let first_alive = || named.iter().find(runs).or_else(|| named.iter().find(alive));
         let kept = match (&attempt.claim, attempt.job()) {
+            (Some(_), _) if made(Mutant::LowestIdThoughAnotherClaimed) => named.iter().find(alive).or_else(|| named.first()),
             (Some(claim), _) => named.iter().find(|job| job.id == claim.job_id),
             (None, Some(known)) => first_alive().or_else(|| named.iter().find(|job| job.id == known.id)).or_else(|| named.first()),
             (None, None) => first_alive().or_else(|| named.first()),
@@ -85,6 +87,7 @@ pub(super) fn outcome(job: &JobView) -> Option<JobOutcome> {
         JobState::NodeFail | JobState::BootFail => JobOutcome::NodeFailed,
         JobState::Cancelled => JobOutcome::Cancelled,
         JobState::Revoked => JobOutcome::Vanished,
+        JobState::Unknown(_) if made(Mutant::UnknownWordIsAnEnd) => JobOutcome::Failed,
         _ => return None,
     })
 }

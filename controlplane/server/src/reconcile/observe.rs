@@ -1,49 +1,80 @@
 //! Looks at everything: the rows, one job listing, and for what the listing lacks the other sources.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use em_api::AttemptId;
 use em_api::inputs::{EntryKind, manifest_path, required};
 use em_api::spec::{Device, Spec};
+use em_api::{AttemptId, ExperimentUid};
 use em_slurm::{JobState, JobView, Witness};
 use tracing::warn;
 
-use super::world::{Knobs, Slurm, Sources, View, World};
-use super::{Reconciler, pace::Pace};
+use super::apply::{self, Failure};
+use super::disk::Work;
+use super::trouble::Troubles;
+use super::world::{Knobs, Slurm, Sources, Step, View, World};
+use super::{Memory, Reconciler, pace::Pace};
+use crate::clock;
 use crate::store::attempts::{Attempt, AttemptState};
+use crate::store::experiments::Stored;
 use crate::store::world::Open;
 use crate::store::{self, now};
 
 /// Names in one look-up, for the length of a command line; the rest comes with the next one.
 const LOOKUPS: usize = 500;
 
-pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::Result<World> {
-    let open = reconciler.store.open_experiments().await?;
-    let clock = Instant::now();
+/// A look of a hundred thousand experiments takes a part of this.
+const READING_DEADLINE: Duration = Duration::from_secs(60);
+
+pub(super) async fn observe(reconciler: &Reconciler, memory: &mut Memory) -> store::Result<World> {
+    let rows = tokio::time::timeout(READING_DEADLINE, reconciler.store.open_experiments());
+    let open = rows.await.map_err(|_| store::Error::Late)??;
+    let clock = clock::instant();
+    if let Some(jump) = memory.wall.look(clock, now()) {
+        warn!("the wall clock was set by {jump:#}; everything that is waited for is waited for anew");
+        reconciler.metrics.clock_jumps.inc();
+    }
+    let knobs = Knobs { awake_since: memory.wall.awake_since, ..reconciler.knobs.clone() };
+    let uids: HashSet<ExperimentUid> = open.iter().map(|one| one.stored.uid).collect();
+    memory.troubles.tidy(clock, &uids);
+    reconciler.metrics.disk_stuck.set(reconciler.disk.stuck(&uids));
+    let pace = &mut memory.pace;
     if open.iter().any(changes_soon) {
         pace.hot(clock);
     }
-    let lookup = open.iter().flat_map(|one| &one.attempts).any(|attempt| lookup_follows(attempt, &reconciler.knobs));
+    let lookup = open.iter().flat_map(|one| &one.attempts).any(|attempt| lookup_follows(attempt, &knobs));
     let jobs = if pace.take_listing(clock, open.is_empty(), lookup) { list(reconciler, pace).await } else { None };
     let sources = match &jobs {
-        Some(jobs) => ask_other_sources(reconciler, pace, &open, jobs).await,
+        Some(jobs) => ask_other_sources(reconciler, pace, &knobs, &open, jobs).await,
         None => HashMap::new(),
     };
     let mut experiments = Vec::with_capacity(open.len());
     for one in open {
-        let missing_inputs = missing_inputs(&reconciler.jobs.store_dir, &one).await;
+        let missing_inputs = match missing_inputs(reconciler, &memory.troubles, clock, &one).await {
+            Ok(missing) => {
+                if missing.is_some() {
+                    memory.troubles.succeeded(one.stored.uid, Step::Inputs);
+                }
+                missing
+            }
+            Err(failure) => {
+                apply::failed(reconciler, &mut memory.troubles, &one.stored, Step::Inputs, failure);
+                None
+            }
+        };
+        let troubles = memory.troubles.of(clock, &one.stored);
         let missing = missing_inputs.as_deref().unwrap_or_default();
         let cure = cure(&reconciler.jobs.agent, &reconciler.jobs.store_dir, &one.stored.spec, missing);
         let sources = one.attempts.iter().filter_map(|attempt| Some((attempt.id, sources.get(&attempt.id)?.clone()))).collect();
-        experiments.push(View { open: one, missing_inputs, cure, sources });
+        experiments.push(View { open: one, missing_inputs, cure, sources, troubles });
     }
+    let pace = &mut memory.pace;
     reconciler.metrics.workqueue_depth.set(i64::try_from(experiments.len()).unwrap_or(i64::MAX));
     reconciler.metrics.slurm_budget_remaining.set(pace.reads_left(clock));
     Ok(World {
         now: now(),
-        knobs: reconciler.knobs.clone(),
+        knobs,
         job_prefix: reconciler.store.job_prefix(),
         slurm: Slurm { jobs, unreachable: pace.unreachable.clone() },
         experiments,
@@ -55,10 +86,17 @@ pub(super) async fn observe(reconciler: &Reconciler, pace: &mut Pace) -> store::
 /// The listing will lack its job, as it did before: other sources are asked then.
 fn lookup_follows(attempt: &Attempt, knobs: &Knobs) -> bool {
     match &attempt.state {
-        AttemptState::Submitting { since } => now().duration_since(*since) >= knobs.settle,
+        AttemptState::Submitting { since } => settled(*since, knobs),
         AttemptState::Submitted(submitted) => submitted.missing_since.is_some() && submitted.over.is_none(),
         AttemptState::Intended { .. } | AttemptState::Ended { .. } => false,
     }
+}
+
+/// As the plan reckons it, also when the clock was set.
+fn settled(since: em_api::Timestamp, knobs: &Knobs) -> bool {
+    let now = now();
+    let since = if since > now { knobs.awake_since } else { since };
+    now.duration_since(since) >= knobs.settle
 }
 
 /// Whether the next listing will call for look-ups.
@@ -68,7 +106,7 @@ pub(super) fn lookup_pending(world: &World) -> bool {
 
 /// Something that shows in Slurm within seconds: a submission, a stop, a claim or a farewell.
 fn changes_soon(open: &Open) -> bool {
-    let lately = |at: Option<em_api::Timestamp>| at.is_some_and(|at| now().duration_since(at).as_secs() < 5);
+    let lately = |at: Option<em_api::Timestamp>| at.is_some_and(|at| (0..5).contains(&now().duration_since(at).as_secs()));
     let unwanted = open.stored.deleted_at.is_some() || open.stored.spec.desired != em_api::spec::Desired::Run;
     open.attempts.iter().filter(|attempt| !attempt.ended()).any(|attempt| {
         unwanted
@@ -83,7 +121,7 @@ async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> 
         Ok(jobs) => {
             pace.unreachable = None;
             if jobs.iter().any(|job| job.state == JobState::Completing) {
-                pace.still_completing(Instant::now());
+                pace.still_completing(clock::instant());
             }
             Some(jobs)
         }
@@ -101,6 +139,7 @@ async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> 
 async fn ask_other_sources(
     reconciler: &Reconciler,
     pace: &mut Pace,
+    knobs: &Knobs,
     open: &[Open],
     jobs: &[JobView],
 ) -> HashMap<AttemptId, Sources> {
@@ -109,13 +148,13 @@ async fn ask_other_sources(
     for one in open {
         for attempt in one.attempts.iter().filter(|attempt| !listed.contains(attempt.job_name.as_str())) {
             let (lookup, read_witness) = match &attempt.state {
-                AttemptState::Submitting { since } => (now().duration_since(*since) >= reconciler.knobs.settle, false),
+                AttemptState::Submitting { since } => (settled(*since, knobs), false),
                 AttemptState::Submitted(submitted) if submitted.over.is_none() => (true, true),
                 _ => continue,
             };
             let mut entry = Sources::default();
             if read_witness {
-                entry.witness = witness(reconciler.jobs.attempt_dir(&one.stored.name, one.stored.uid, attempt.id)).await;
+                entry.witness = witness(reconciler, &one.stored, attempt.id).await;
             }
             if lookup && entry.witness.is_none() && wanted.len() < LOOKUPS {
                 wanted.push(attempt);
@@ -123,7 +162,7 @@ async fn ask_other_sources(
             sources.insert(attempt.id, entry);
         }
     }
-    if !wanted.is_empty() && pace.take_read(Instant::now()) {
+    if !wanted.is_empty() && pace.take_read(clock::instant()) {
         for (attempt, found) in look_up(reconciler, &wanted).await {
             sources.entry(attempt).or_default().found = Some(found);
         }
@@ -146,27 +185,40 @@ async fn look_up(reconciler: &Reconciler, wanted: &[&Attempt]) -> Vec<(AttemptId
     }
 }
 
-async fn witness(dir: PathBuf) -> Option<Witness> {
-    let read = tokio::task::spawn_blocking(move || Witness::read(&dir)).await.ok()?;
-    read.unwrap_or_else(|error| {
+/// Unreadable is unknown: the other sources decide.
+async fn witness(reconciler: &Reconciler, stored: &Stored, attempt: AttemptId) -> Option<Witness> {
+    let dir = reconciler.jobs.attempt_dir(&stored.name, stored.uid, attempt);
+    let place = dir.clone();
+    let read = reconciler.disk.run(stored.uid, Work::ReadWitness, &dir, move || Witness::read(&place)).await;
+    read.and_then(|read| Ok(read?)).unwrap_or_else(|error| {
         warn!(%error, "a witness file could not be read");
         None
     })
 }
 
-async fn missing_inputs(store_dir: &Path, open: &Open) -> Option<Vec<(EntryKind, String)>> {
+/// `None`: not looked at.
+async fn missing_inputs(
+    reconciler: &Reconciler,
+    troubles: &Troubles,
+    clock: Instant,
+    open: &Open,
+) -> Result<Option<Vec<(EntryKind, String)>>, Failure> {
     let stored = &open.stored;
+    let rests = troubles.of(clock, stored).iter().any(|trouble| trouble.step == Step::Inputs && trouble.rests);
     // A job that exists has seen its inputs; an experiment that wants none needs none.
     let wants_job = stored.spec.desired == em_api::spec::Desired::Run
         && stored.deleted_at.is_none()
         && !stored.phase.ended()
         && open.attempts.iter().all(Attempt::ended);
-    if !wants_job || stored.spec.allow_download {
-        return None;
+    if rests || !wants_job || stored.spec.allow_download {
+        return Ok(None);
     }
-    let (store_dir, spec) = (store_dir.to_owned(), stored.spec.clone());
-    let look = move || required(&spec).into_iter().filter(|(kind, key)| !manifest_path(&store_dir, *kind, key).is_file()).collect();
-    tokio::task::spawn_blocking(look).await.ok()
+    let (store_dir, spec) = (reconciler.jobs.store_dir.clone(), stored.spec.clone());
+    let lacks = move |(kind, key): &(EntryKind, String)| !manifest_path(&store_dir, *kind, key).is_file();
+    let look = move || required(&spec).into_iter().filter(lacks).collect();
+    let store_dir = &reconciler.jobs.store_dir;
+    let missing = reconciler.disk.run(stored.uid, Work::LookForInputs, store_dir, look).await;
+    missing.map(Some).map_err(|error| Failure::disk(&error, store_dir))
 }
 
 /// What a person does about it: the command that fills the store, complete, to be pasted.

@@ -115,7 +115,7 @@ fn retries_trials(view: &View, shard: &Shard) -> bool {
 
 pub(super) fn counted(view: &View, block: &Block) -> Counted {
     let trials: Vec<TrialId> = block.trials.iter().map(|(_, trial)| *trial).collect();
-    count(&trials, &view.open.handed)
+    count(&trials, &view.open.handed, view.open.stored.spec.retry_trials)
 }
 
 /// How many trials an attempt brought to an end of their own.

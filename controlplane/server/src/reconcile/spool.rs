@@ -1,7 +1,7 @@
 //! Takes in what an agent left in its job directory: measurements and records of each epoch. What came over the network before is
 //! recognised; unreadable files are reported and left where they are.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use em_api::AttemptId;
 use em_api::agent::Record;
@@ -26,15 +26,16 @@ pub(super) struct Imported {
     pub(super) unreadable: usize,
 }
 
+/// What a job directory held.
 #[derive(Default)]
-struct Spool {
+pub(super) struct Spool {
     measurements: Vec<Measurement>,
     records: Vec<(u32, Vec<Record>)>,
     unreadable: usize,
 }
 
-pub(super) async fn import(store: &Store, attempt: AttemptId, job_dir: PathBuf) -> store::Result<Imported> {
-    let spool = tokio::task::spawn_blocking(move || read(&job_dir)).await.unwrap_or_default();
+/// Stores it. Safe to repeat.
+pub(super) async fn import(store: &Store, attempt: AttemptId, spool: Spool) -> store::Result<Imported> {
     let mut imported = Imported { measurements: 0, unreadable: spool.unreadable };
     for measurement in &spool.measurements {
         let (outcome, _) = store.put_measurement(attempt, measurement, Delivery::Spool).await?;
@@ -52,7 +53,8 @@ pub(super) async fn import(store: &Store, attempt: AttemptId, job_dir: PathBuf) 
     Ok(imported)
 }
 
-fn read(job_dir: &Path) -> Spool {
+/// Blocking.
+pub(super) fn read(job_dir: &Path) -> Spool {
     let mut spool = Spool::default();
     let Ok(epochs) = std::fs::read_dir(job_dir.join(em_api::plan::SPOOL_DIR)) else { return spool };
     for folder in epochs.flatten() {
@@ -94,11 +96,10 @@ fn text(path: &Path, largest: u64) -> Option<String> {
     Some(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The end of what the job wrote to standard error: often the only words about why it failed.
-pub(super) async fn stderr_tail(job_dir: PathBuf, job_id: String) -> Option<String> {
+/// The end of what the job wrote to standard error: often the only words about why it failed. Blocking.
+pub(super) fn stderr_tail(job_dir: &Path, job_id: &str) -> Option<String> {
     const TAIL: u64 = 1_000;
-    let read = move || end_of(&job_dir.join(format!("slurm_{job_id}.err")), TAIL);
-    let text = tokio::task::spawn_blocking(read).await.ok()??;
+    let text = end_of(&job_dir.join(format!("slurm_{job_id}.err")), TAIL)?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }

@@ -6,18 +6,28 @@ use em_api::status::{Condition, EventType, Phase};
 
 use super::attempt::WHO;
 use super::conditions;
+use super::limits::Wait;
 use super::shard::{self, Next};
 use super::world::{Decisions, View, World};
 use crate::store::attempts::{Attempt, AttemptState, End};
 use crate::store::events::NewEvent;
 use crate::store::transitions::Standing;
 
+/// What holds its next job back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held<'a> {
+    /// The pace of submissions.
+    pub(super) throttled: bool,
+    /// A limit on active experiments.
+    pub(super) wait: Option<&'a Wait>,
+}
+
 /// The new standing with its events, when it is another one than what is stored.
-pub(super) fn change(world: &World, view: &View, throttled: bool, decisions: &mut Decisions) -> Option<(Standing, Vec<NewEvent>)> {
+pub(super) fn change(world: &World, view: &View, held: Held<'_>, decisions: &mut Decisions) -> Option<(Standing, Vec<NewEvent>)> {
     let stored = &view.open.stored;
-    let (phase, message) = phase(world, view);
+    let (phase, message) = phase(world, view, held.wait);
     let mut conditions = stored.conditions.clone();
-    conditions::update(&mut conditions, world, view, phase, &message, throttled, decisions);
+    conditions::update(&mut conditions, world, view, phase, &message, held, decisions);
     let first_claim = view.open.attempts.iter().filter_map(|attempt| attempt.claim.as_ref()).map(|claim| claim.at).min();
     let idle = view.open.attempts.iter().all(Attempt::ended);
     let standing = Standing {
@@ -36,6 +46,23 @@ pub(super) fn change(world: &World, view: &View, throttled: bool, decisions: &mu
     Some((standing, events))
 }
 
+/// Of an experiment about which nothing can be decided: as it is stored, and that it is stalled. `None`: that is shown already.
+pub(super) fn stalled(world: &World, view: &View) -> Option<Standing> {
+    let stored = &view.open.stored;
+    let mut conditions = stored.conditions.clone();
+    conditions::stalled(&mut conditions, world, view, &mut Decisions::default());
+    let standing = Standing {
+        phase: stored.phase,
+        message: stored.message.clone(),
+        conditions,
+        observed_generation: stored.observed_generation,
+        started_at: stored.started_at,
+        finished_at: stored.finished_at,
+        settled: false,
+    };
+    (!same(&standing, stored)).then_some(standing)
+}
+
 fn same(standing: &Standing, stored: &crate::store::experiments::Stored) -> bool {
     let same_conditions = |a: &[Condition], b: &[Condition]| a == b;
     standing.phase == stored.phase
@@ -52,7 +79,7 @@ fn event(standing: &Standing) -> NewEvent {
     NewEvent { kind, who: WHO.to_owned(), reason: standing.phase.as_str(), message }
 }
 
-fn phase(world: &World, view: &View) -> (Phase, Option<String>) {
+fn phase(world: &World, view: &View, wait: Option<&Wait>) -> (Phase, Option<String>) {
     let stored = &view.open.stored;
     if stored.phase.ended() {
         return (stored.phase, stored.message.clone());
@@ -74,7 +101,7 @@ fn phase(world: &World, view: &View) -> (Phase, Option<String>) {
     let (phase, message) = match furthest(&open) {
         Some((phase, message)) => (phase, message),
         None if view.lacks_inputs() => (Phase::Preparing, missing(view)),
-        None => (Phase::Pending, waiting(world, &nexts)),
+        None => (Phase::Pending, wait.map_or_else(|| waiting(world, &nexts), |wait| wait.message.clone())),
     };
     let message = if view.unwanted() { "stopping its job".to_owned() } else { message };
     (phase, Some(message))
@@ -150,7 +177,7 @@ fn attempt_phase(attempt: &Attempt) -> (Phase, String) {
 
 fn waiting(world: &World, nexts: &[Next]) -> String {
     let next = nexts.iter().find_map(|next| match next {
-        Next::Start { number, not_before } if *not_before > world.now && *number > 1 => Some((number, not_before)),
+        Next::Start { number, not_before } if !world.due(*not_before) && *number > 1 => Some((number, not_before)),
         _ => None,
     });
     match next {

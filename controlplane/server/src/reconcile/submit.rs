@@ -1,29 +1,29 @@
 //! The submission protocol of DESIGN section 7: intent → job directory → `sbatch` → record. A crash between any two steps leaves a
 //! row that the next look understands.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use em_api::AttemptId;
 use em_api::status::EventType;
+use em_api::{AttemptId, ExperimentUid};
 use em_slurm::{JobScript, SubmitError, Submitted};
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::apply::{Failure, contained};
 use super::attempt::WHO;
+use super::disk::{DiskError, Work};
 use super::pace::Pace;
 use super::shard::Place;
 use super::world::{View, after};
 use super::{Reconciler, shard};
+use crate::clock;
 use crate::job::{self, Assignment};
 use crate::store::attempts::{self, Attempt, AttemptState, End, EndKind, SlurmJob};
 use crate::store::events::NewEvent;
 use crate::store::{self, access, now};
-
-/// Commands at work at the same time: on two cores more do not make it faster.
-const AT_ONCE: usize = 8;
 
 /// Submits all of a look's jobs, a few at a time. What goes wrong for one goes wrong for the next: after the first failure no
 /// further one is begun in this look, so that listings and cancellations get their turn; nor is one when `stop` is wanted.
@@ -32,14 +32,15 @@ pub(super) async fn submit_all(
     pace: &mut Pace,
     jobs: Vec<(&View, &Attempt)>,
     stop: &CancellationToken,
-) -> Vec<store::Result<()>> {
+) -> Vec<(ExperimentUid, Result<(), Failure>)> {
     let pace = Mutex::new(pace);
     let trouble = AtomicBool::new(false);
     let mut submissions = Vec::with_capacity(jobs.len());
     for (view, attempt) in jobs {
-        submissions.push(submit(reconciler, &pace, &trouble, stop, view, attempt));
+        let submission = contained(submit(reconciler, &pace, &trouble, stop, view, attempt));
+        submissions.push(submission.map(|result| (view.open.stored.uid, result)));
     }
-    futures_util::stream::iter(submissions).buffer_unordered(AT_ONCE).collect().await
+    futures_util::stream::iter(submissions).buffer_unordered(reconciler.submit_at_once).collect().await
 }
 
 /// Submits an attempt's job and records what came of it.
@@ -50,31 +51,33 @@ async fn submit(
     stop: &CancellationToken,
     view: &View,
     attempt: &Attempt,
-) -> store::Result<()> {
+) -> Result<(), Failure> {
     if trouble.load(Ordering::Relaxed) || stop.is_cancelled() {
         return Ok(());
     }
-    held(pace).take_submission(Instant::now());
+    held(pace).take_submission(clock::instant());
     let token = access::new_secret("ema");
     reconciler.store.begin_submitting(attempt.id, attempt.revision, &access::hash(&token), now()).await?;
     let revision = attempt.revision + 1;
-    let (state, event) = match write_job_dir(reconciler, view, attempt, token).await {
-        Err(error) => {
-            warn!(attempt.id = %attempt.id, %error, "the job directory could not be written");
-            let message = format!("the job directory could not be written: {error}. Check the space and rights of --job-dir");
-            (intended_again(reconciler), Some(warning("JobDirectoryFailed", message)))
-        }
-        Ok(script) => {
-            let answer = reconciler.slurm.submit(&script).await;
-            trouble.fetch_or(answer.is_err(), Ordering::Relaxed);
-            held(pace).hot(Instant::now());
-            after_sbatch(reconciler, &mut held(pace), attempt, answer)
+    let script = match write_job_dir(reconciler, view, attempt, token).await {
+        Ok(script) => script,
+        Err((error, dir)) => {
+            let failure = Failure::disk(&error, &dir);
+            let Failure::Disk(message, reason) = &failure else { return Err(failure) };
+            let event = warning(reason, format!("the job directory could not be written: {message}"));
+            let again = AttemptState::Intended { not_before: now() };
+            reconciler.store.save_attempt(attempt.id, revision, &again, Some(&event)).await?;
+            return Err(failure);
         }
     };
+    let answer = reconciler.slurm.submit(&script).await;
+    trouble.fetch_or(answer.is_err(), Ordering::Relaxed);
+    held(pace).hot(clock::instant());
+    let (state, event) = after_sbatch(reconciler, &mut held(pace), attempt, answer);
     match reconciler.store.save_attempt(attempt.id, revision, &state, event.as_ref()).await {
         // The job started and claimed before sbatch's answer was recorded: the claim has stored its id.
         Err(store::Error::Stale(_)) => Ok(()),
-        other => other,
+        other => Ok(other?),
     }
 }
 
@@ -99,7 +102,7 @@ fn after_sbatch(
         Err(SubmitError::Limited { stderr }) => {
             let words = stderr.trim().to_owned();
             let message = format!("Slurm takes no more jobs for now; it is tried again by itself: {words}");
-            let news = pace.limited(Instant::now(), words);
+            let news = pace.limited(clock::instant(), words);
             (AttemptState::Intended { not_before: now() }, news.then(|| warning("SubmitLimit", message)))
         }
         Err(SubmitError::Rejected { stderr }) => {
@@ -120,7 +123,7 @@ fn after_sbatch(
             warn!(attempt.id = %attempt.id, error = error.to_string(), "the outcome of sbatch is looked up by the job's name");
             reconciler.metrics.submit_ambiguous.inc();
             if error.at_limit() {
-                pace.limited(Instant::now(), error.to_string());
+                pace.limited(clock::instant(), error.to_string());
             }
             // The time to settle begins now: a controller that hung may only now take the job in.
             (
@@ -153,7 +156,13 @@ fn warning(reason: &'static str, message: String) -> NewEvent {
     NewEvent { kind: EventType::Warning, who: WHO.to_owned(), reason, message }
 }
 
-async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, token: String) -> std::io::Result<JobScript> {
+/// Errors: with the folder that could not be written.
+async fn write_job_dir(
+    reconciler: &Reconciler,
+    view: &View,
+    attempt: &Attempt,
+    token: String,
+) -> Result<JobScript, (DiskError, PathBuf)> {
     let stored = &view.open.stored;
     let unfinished = view
         .open
@@ -177,8 +186,12 @@ async fn write_job_dir(reconciler: &Reconciler, view: &View, attempt: &Attempt, 
     let node = if let Place::On(node) = &place { Some(node.as_str()) } else { None };
     let script = job::script(&reconciler.jobs, (&stored.name, stored.uid), &stored.spec, ids, &attempt.job_name, node);
     let (dir, files) = (script.job_dir.clone(), job::Files { plan, token, script: script.render() });
-    tokio::task::spawn_blocking(move || job::write(&dir, &files)).await.map_err(std::io::Error::other)??;
-    Ok(script)
+    let place = dir.clone();
+    let written = reconciler.disk.run(stored.uid, Work::WriteJob, &dir, move || job::write(&place, &files)).await;
+    match written.and_then(|written| Ok(written?)) {
+        Ok(()) => Ok(script),
+        Err(error) => Err((error, dir)),
+    }
 }
 
 /// Used by callers that hold only the id.

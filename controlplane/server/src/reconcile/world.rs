@@ -7,6 +7,7 @@ use em_api::{AttemptId, ExperimentUid, ShardId, Timestamp};
 use em_slurm::{JobView, Witness};
 use jiff::SignedDuration;
 
+use super::limits::Limits;
 use crate::store::attempts::AttemptState;
 use crate::store::events::NewEvent;
 use crate::store::transitions::Standing;
@@ -40,8 +41,10 @@ pub struct Knobs {
     pub collect_grace: SignedDuration,
     /// `scancel` again when a job has not gone after this long.
     pub cancel_again: SignedDuration,
-    /// When this server started: what it did not see happen is not held against a submission.
+    /// When this server started, or the wall clock was last set: no time before is held against anybody.
     pub awake_since: Timestamp,
+    /// On experiments that have jobs.
+    pub limits: Limits,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,6 +64,37 @@ pub struct View {
     pub cure: String,
     /// Of attempts that the listing lacks.
     pub sources: HashMap<AttemptId, Sources>,
+    /// What went wrong for this experiment alone.
+    pub troubles: Vec<Trouble>,
+}
+
+/// A step that failed for one experiment, and may be tried again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub step: Step,
+    /// CamelCase word for programs.
+    pub reason: &'static str,
+    /// With the cure.
+    pub message: String,
+    /// Not to be tried now.
+    pub rests: bool,
+}
+
+/// What can fail for one experiment while others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// To decide anything at all.
+    Decide,
+    /// To look for its inputs.
+    Inputs,
+    /// To store what was decided of an attempt.
+    Record,
+    Submit,
+    Cancel,
+    /// To take in what a job left.
+    Collect,
+    Show,
+    Remove,
 }
 
 /// What the other sources say of a job that the listing lacks.
@@ -108,11 +142,22 @@ pub struct Decisions {
     pub look_again_at: Option<Timestamp>,
     /// Submissions wait for the pace.
     pub held_back: bool,
+    /// Experiments about which nothing could be decided, with the words of the panic.
+    pub panicked: Vec<(ExperimentUid, String)>,
 }
 
 impl Decisions {
     pub(super) fn push(&mut self, action: Action) {
         self.actions.push(action);
+    }
+
+    /// Takes in what was decided about one experiment.
+    pub(super) fn join(&mut self, one: Self) {
+        self.actions.extend(one.actions);
+        self.held_back |= one.held_back;
+        if let Some(at) = one.look_again_at {
+            self.later(at);
+        }
     }
 
     /// Something becomes due at `at`, without any news.
@@ -121,9 +166,18 @@ impl Decisions {
     }
 }
 
+/// No pause that we make is longer: one that ends later was made before the clock was set back.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
+
 impl World {
+    /// How long we have been watching something that began at `at`: never negative, and never longer than we are awake. A clock that
+    /// was set, or a server that was away, ends nothing.
     pub(super) fn since(&self, at: Timestamp) -> SignedDuration {
-        self.now.duration_since(at)
+        self.now.duration_since(self.watched_from(at)).max(SignedDuration::ZERO)
+    }
+
+    fn watched_from(&self, at: Timestamp) -> Timestamp {
+        if at > self.now { self.knobs.awake_since } else { at.max(self.knobs.awake_since) }
     }
 
     /// Whether `duration` has passed since `at`; else when it will have.
@@ -131,8 +185,13 @@ impl World {
         if self.since(at) >= duration {
             return true;
         }
-        decisions.later(after(at, duration));
+        decisions.later(after(self.watched_from(at), duration));
         false
+    }
+
+    /// Whether a pause that ends at `at` is over.
+    pub(super) fn due(&self, at: Timestamp) -> bool {
+        self.now >= at || at > after(self.now, LONGEST_PAUSE)
     }
 }
 
@@ -143,6 +202,11 @@ pub(super) fn after(at: Timestamp, duration: SignedDuration) -> Timestamp {
 impl View {
     pub fn lacks_inputs(&self) -> bool {
         self.missing_inputs.as_ref().is_some_and(|missing| !missing.is_empty())
+    }
+
+    /// Whether a step failed lately and is not to be tried now.
+    pub(super) fn rests(&self, step: Step) -> bool {
+        self.troubles.iter().any(|trouble| trouble.step == step && trouble.rests)
     }
 
     /// The user wants no job now.

@@ -101,13 +101,28 @@ fn one_repetition_gives_no_interval_and_no_verdict() {
 }
 
 #[test]
-fn a_block_that_ran_again_replaces_its_earlier_run_as_a_whole() {
+fn a_block_that_ran_again_keeps_its_first_complete_run() {
     let mut input = small();
     for (backend, requests) in [("a", 2_000), ("b", 400)] {
         let mut again = trial(backend, 32, 1, requests);
         again.attempt = AttemptId(id(&[2]));
         input.measurements.push(again);
     }
+    let results = compute(&input);
+    assert_eq!((results.trials, results.comparisons), (compute(&small()).trials, compute(&small()).comparisons));
+}
+
+#[test]
+fn a_block_whose_failed_trial_was_wanted_again_is_replaced_as_a_whole() {
+    let mut input = small();
+    let failed = input.measurements.iter_mut().find(|one| one.backend == "b" && one.repetition == 1).expect("made");
+    failed.outcome = Outcome::Failed { reason: "LoadFailed".to_owned(), message: "no answer".to_owned(), log_tail: String::new() };
+    for (backend, requests) in [("a", 2_000), ("b", 400)] {
+        let mut again = trial(backend, 32, 1, requests);
+        again.attempt = AttemptId(id(&[2]));
+        input.measurements.push(again);
+    }
+    input.experiment.spec.retry_trials = true;
     let results = compute(&input);
     let first = results.trials.iter().find(|one| one.backend == "a" && one.repetition == 1).expect("measured");
     assert_eq!((first.attempt, first.texts_per_second), (AttemptId(id(&[2])), 6_400.0));

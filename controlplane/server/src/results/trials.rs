@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use em_api::BlockId;
 use em_api::measurement::{LoadReport, Measurement, Outcome};
 use em_api::results::{Parity, ParityVerdict, TrialResult, Verdict, VerdictReason};
 use em_api::spec::Spec;
-use em_api::{AttemptId, BlockId, TrialId};
 use em_stats::{histogram, percentile};
 use hdrhistogram::Histogram;
 
 use super::verdict::verdict;
 use crate::admit::expand::block_size;
+use crate::store::counted::{OutcomeKind, choose};
 
 /// The measurement of one trial that counts, judged.
 pub(crate) struct Trial<'a> {
@@ -25,19 +26,15 @@ pub(crate) struct Trial<'a> {
     pub(crate) latency_us: Option<Histogram<u64>>,
 }
 
-/// One run of a block: (attempt, epoch). Attempts made later sort later.
-type Run = (AttemptId, u32);
-
 /// In the order of batch sizes, load levels, backends and repetitions; interrupted trials are left out.
 pub(crate) fn judge<'a>(spec: &Spec, measurements: &'a [Measurement], parity: &[Parity]) -> Vec<Trial<'a>> {
-    let mut blocks: BTreeMap<BlockId, BTreeMap<Run, Vec<&Measurement>>> = BTreeMap::new();
-    for measurement in measurements.iter().filter(|one| !matches!(one.outcome, Outcome::Interrupted { .. })) {
-        let runs = blocks.entry(measurement.block).or_default();
-        runs.entry((measurement.attempt, measurement.epoch)).or_default().push(measurement);
+    let mut blocks: BTreeMap<BlockId, Vec<&Measurement>> = BTreeMap::new();
+    for measurement in measurements {
+        blocks.entry(measurement.block).or_default().push(measurement);
     }
     let mut trials: Vec<Trial> = blocks
         .values()
-        .flat_map(|runs| choose(spec, runs))
+        .flat_map(|block| counting(spec, block))
         .map(|(measurement, paired)| one(spec, measurement, paired, parity))
         .collect();
     let place = |trial: &Trial| {
@@ -49,23 +46,14 @@ pub(crate) fn judge<'a>(spec: &Spec, measurements: &'a [Measurement], parity: &[
     trials
 }
 
-/// The latest run in which every backend of the block has an outcome; without one, the run that measured most. Trials which that run
-/// lacks are taken from the latest run that has them, and are never paired.
-fn choose<'a>(spec: &Spec, runs: &BTreeMap<Run, Vec<&'a Measurement>>) -> Vec<(&'a Measurement, bool)> {
-    let measured = |run: &[&Measurement]| run.iter().filter(|one| matches!(one.outcome, Outcome::Measured { .. })).count();
-    let rank = |(run, of): &(&Run, &Vec<&Measurement>)| {
-        let complete = of.len() >= block_size(spec);
-        (complete, if complete { 0 } else { measured(of) }, **run)
-    };
-    let chosen = runs.iter().max_by_key(rank).map(|(run, _)| *run);
-    let mut trials: BTreeMap<TrialId, (&Measurement, bool)> = BTreeMap::new();
-    // Later ones overwrite: failed before measured, old before new, the chosen run last.
-    let mut ordered: Vec<(&Run, &Measurement)> = runs.iter().flat_map(|(run, of)| of.iter().map(move |one| (run, *one))).collect();
-    ordered.sort_by_key(|(run, one)| (Some(**run) == chosen, matches!(one.outcome, Outcome::Measured { .. }), **run));
-    for (run, measurement) in ordered {
-        trials.insert(measurement.trial, (measurement, Some(*run) == chosen));
-    }
-    trials.into_values().collect()
+/// By the rule of [`choose`]; interrupted trials are left out. With each whether it is of the run that the block is taken from.
+fn counting<'a>(spec: &Spec, block: &[&'a Measurement]) -> Vec<(&'a Measurement, bool)> {
+    let run = |one: &Measurement| (one.attempt, one.epoch);
+    let pieces = block.iter().enumerate().map(|(index, one)| (index, one.trial, run(one), OutcomeKind::of(&one.outcome)));
+    let counted = choose(block_size(spec), pieces, spec.retry_trials);
+    let counting = counted.by_trial.into_values().map(|index| block[index]);
+    let ended = counting.filter(|one| !matches!(one.outcome, Outcome::Interrupted { .. }));
+    ended.map(|one| (one, Some(run(one)) == counted.run)).collect()
 }
 
 fn one<'a>(spec: &Spec, measurement: &'a Measurement, paired: bool, parity: &[Parity]) -> Trial<'a> {

@@ -40,7 +40,7 @@ impl Store {
         stored.resource_version = write.version().await?;
         sqlx::query(
             "UPDATE experiments SET labels = $1, annotations = $2, spec = $3, generation = $4, revision = $5, resource_version = $6,
-                                    settled = CASE WHEN $7 = 1 THEN 0 ELSE settled END
+                                    settled = CASE WHEN $7 = 1 THEN 0 ELSE settled END, cleanup_at = finished_at
              WHERE uid = $8",
         )
         .bind(json(&stored.labels))

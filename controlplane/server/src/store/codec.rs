@@ -11,12 +11,6 @@ use sqlx::any::AnyRow;
 
 use super::{Error, Result};
 
-/// The time now, to the microsecond: what is stored reads back equal.
-pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
-}
-
 /// A text of somebody else's for a column: PostgreSQL takes no NUL, and a log line may hold anything.
 pub(super) fn plain(text: &str) -> String {
     text.replace('\0', "\u{fffd}")

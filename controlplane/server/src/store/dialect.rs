@@ -75,11 +75,17 @@ impl Address {
 
 async fn set_up(connection: &mut AnyConnection, dialect: Dialect) -> sqlx::Result<()> {
     if dialect == Dialect::Sqlite {
-        connection.execute("PRAGMA busy_timeout = 20000").await?;
+        // Only other programs lock it (a backup, a shell): our own writers wait elsewhere.
+        connection.execute("PRAGMA busy_timeout = 5000").await?;
         // WAL lets readers go on while one writes; FULL makes an acknowledged commit survive a power cut.
         connection.execute("PRAGMA journal_mode = WAL").await?;
         connection.execute("PRAGMA synchronous = FULL").await?;
         connection.execute("PRAGMA foreign_keys = ON").await?;
+    } else {
+        // A statement or a transaction that hangs must end by itself.
+        connection.execute("SET statement_timeout = '30s'").await?;
+        connection.execute("SET lock_timeout = '10s'").await?;
+        connection.execute("SET idle_in_transaction_session_timeout = '60s'").await?;
     }
     Ok(())
 }

@@ -63,7 +63,8 @@ impl Store {
         let phase = if measured == planned { Phase::Succeeded } else { Phase::Failed };
         let span = import.span();
         sqlx::query(
-            "UPDATE experiments SET phase = $1, message = $2, observed_generation = 1, started_at = $3, finished_at = $4, settled = 1
+            "UPDATE experiments SET phase = $1, message = $2, observed_generation = 1, started_at = $3, finished_at = $4,
+                                    cleanup_at = $4, settled = 1
              WHERE uid = $5",
         )
         .bind(spell(&phase))

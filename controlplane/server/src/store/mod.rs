@@ -5,6 +5,7 @@ pub mod access;
 pub mod attempts;
 mod changes;
 pub mod claims;
+pub mod cleanup;
 mod codec;
 pub mod counted;
 mod dialect;
@@ -15,6 +16,7 @@ pub mod handed_in;
 pub mod idempotency;
 mod import;
 mod lists;
+pub mod outbox;
 pub mod pages;
 mod parts;
 pub mod records;
@@ -22,6 +24,7 @@ pub mod status;
 pub mod telemetry;
 pub mod transitions;
 pub mod trials;
+mod unavailable;
 pub mod watch;
 pub mod world;
 mod writer;
@@ -33,8 +36,9 @@ use rand::Rng;
 use sqlx::AnyPool;
 use tokio::sync::{Notify, watch as signal};
 
-pub use codec::now;
+pub use crate::clock::now;
 use dialect::Address;
+pub use unavailable::Unavailable;
 use writer::{Write, Writer};
 
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,8 @@ pub enum Error {
     NotCommitted(#[source] Arc<sqlx::Error>),
     #[error("too many writes wait for the database")]
     Busy,
+    #[error("the database did not answer in time")]
+    Late,
     #[error("applying the database's migrations")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// A stored text that this version cannot read.

@@ -33,7 +33,7 @@ impl Store {
 
 fn completed(stored: Stored, Parts { shards, attempts, handed }: Parts) -> Experiment {
     let rows = rows(&shards);
-    let states = states(&rows, &handed, &attempts, stored.phase);
+    let states = states(&rows, &handed, &attempts, stored.phase, stored.spec.retry_trials);
     let status = Status {
         phase: stored.phase,
         observed_generation: stored.observed_generation,
@@ -115,6 +115,7 @@ fn seconds_left(stored: &Stored, attempts: &[Attempt], states: &[TrialState], ha
         Some(last) if done >= (total / 10.0).max(2.0) => last.duration_since(started_at).as_secs_f64() / done * total,
         _ => stored.estimated_seconds as f64,
     };
-    let elapsed = at.duration_since(started_at).as_secs_f64();
+    // The clock may have been set back.
+    let elapsed = at.duration_since(started_at).as_secs_f64().max(0.0);
     Some((whole - elapsed).max(0.0).round() as u64)
 }

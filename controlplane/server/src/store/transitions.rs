@@ -7,7 +7,9 @@ use em_api::{AttemptId, ExperimentUid, ShardId, Timestamp};
 use super::attempts::{AttemptState, Cancel, Over, SlurmJob};
 use super::codec::{json, opt_time, spell, time};
 use super::events::NewEvent;
+use super::outbox::NewNotification;
 use super::{Error, Result, Store, now};
+use crate::mutants::{Mutant, made};
 
 /// What an experiment shows, as the reconciler sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,11 +118,24 @@ impl Store {
 
     /// Stores what an experiment shows.
     pub async fn save_standing(&self, uid: ExperimentUid, revision: i64, standing: &Standing, events: &[NewEvent]) -> Result<()> {
+        self.save_end(uid, revision, standing, events, None).await
+    }
+
+    /// The same, and in the same transaction what the webhook is to be told.
+    pub async fn save_end(
+        &self,
+        uid: ExperimentUid,
+        revision: i64,
+        standing: &Standing,
+        events: &[NewEvent],
+        notification: Option<&NewNotification>,
+    ) -> Result<()> {
         let mut write = self.write().await?;
+        let revision = write.revision_of("SELECT revision FROM experiments WHERE uid = $1", &uid, revision).await?;
         let version = write.version().await?;
         let changed = sqlx::query(
             "UPDATE experiments SET phase = $1, message = $2, conditions = $3, observed_generation = $4, started_at = $5,
-                                    finished_at = $6, settled = $7, resource_version = $8, revision = revision + 1
+                                    finished_at = $6, cleanup_at = $6, settled = $7, resource_version = $8, revision = revision + 1
              WHERE uid = $9 AND revision = $10",
         )
         .bind(spell(&standing.phase))
@@ -141,6 +156,9 @@ impl Store {
         for event in events {
             write.event(uid, now(), event).await?;
         }
+        if let Some(notification) = notification {
+            write.notification(uid, notification).await?;
+        }
         self.commit(write).await
     }
 
@@ -151,7 +169,8 @@ impl Store {
         self.commit(write).await
     }
 
-    /// Removes a deleted experiment with everything below it. Watchers learn it from the tombstone.
+    /// Removes a deleted experiment with everything below it. Watchers learn it from the tombstone. Its folder in the job
+    /// directory is left to clean-up.
     pub async fn remove_experiment(&self, uid: ExperimentUid, revision: i64) -> Result<()> {
         let mut write = self.write().await?;
         let version = write.version().await?;
@@ -160,6 +179,13 @@ impl Store {
              SELECT uid, name, $1, $2 FROM experiments WHERE uid = $3",
         )
         .bind(version)
+        .bind(time(now()))
+        .bind(uid.to_string())
+        .execute(&mut *write.tx)
+        .await?;
+        sqlx::query(
+            "INSERT INTO leftovers (experiment_uid, name, tries, next_at) SELECT uid, name, 0, $1 FROM experiments WHERE uid = $2",
+        )
         .bind(time(now()))
         .bind(uid.to_string())
         .execute(&mut *write.tx)
@@ -215,6 +241,16 @@ impl<'a> StateColumns<'a> {
     }
 }
 
+impl super::Write {
+    /// The revision that a decision was made from; a mutant takes whatever there is.
+    async fn revision_of(&mut self, sql: &'static str, id: &impl ToString, decided_from: i64) -> Result<i64> {
+        if !made(Mutant::StatusWithoutVersionCheck) {
+            return Ok(decided_from);
+        }
+        Ok(sqlx::query_scalar(sql).bind(id.to_string()).fetch_optional(&mut *self.tx).await?.unwrap_or(decided_from))
+    }
+}
+
 pub(super) async fn save(
     write: &mut super::Write,
     id: AttemptId,
@@ -222,6 +258,7 @@ pub(super) async fn save(
     state: &AttemptState,
     event: Option<&NewEvent>,
 ) -> Result<()> {
+    let revision = write.revision_of("SELECT revision FROM attempts WHERE id = $1", &id, revision).await?;
     let columns = StateColumns::of(state);
     let job = columns.job;
     let stale = || Error::Stale("attempt");

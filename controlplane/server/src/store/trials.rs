@@ -11,6 +11,7 @@ use em_api::{BlockId, ExperimentUid, ShardId, TrialId};
 use super::attempts::Attempt;
 use super::codec::Columns;
 use super::counted::{self, Handed, OutcomeKind};
+use super::experiments::Stored;
 use super::parts::Parts;
 use super::{Result, Store};
 use crate::admit::expand::Shard;
@@ -35,7 +36,7 @@ pub struct TrialState {
 }
 
 /// The state of each row, in their order.
-pub fn states(rows: &[TrialRow], handed: &[Handed], attempts: &[Attempt], phase: Phase) -> Vec<TrialState> {
+pub fn states(rows: &[TrialRow], handed: &[Handed], attempts: &[Attempt], phase: Phase, retry_trials: bool) -> Vec<TrialState> {
     let mut blocks: HashMap<BlockId, Vec<TrialId>> = HashMap::new();
     for row in rows {
         blocks.entry(row.block).or_default().push(row.id);
@@ -48,7 +49,8 @@ pub fn states(rows: &[TrialRow], handed: &[Handed], attempts: &[Attempt], phase:
     for (block, indices) in by_block {
         let Some(trials) = blocks.get(&block) else { continue };
         let here: Vec<Handed> = indices.iter().map(|&index| handed[index].clone()).collect();
-        counts.extend(counted::count(trials, &here).by_trial.into_iter().map(|(trial, index)| (trial, indices[index])));
+        counts
+            .extend(counted::count(trials, &here, retry_trials).by_trial.into_iter().map(|(trial, index)| (trial, indices[index])));
     }
     let running: Vec<TrialId> =
         attempts.iter().filter(|attempt| !attempt.ended()).filter_map(|attempt| attempt.live.as_ref()?.trial).collect();
@@ -95,12 +97,13 @@ impl Store {
     }
 
     /// `GET …/trials`.
-    pub async fn trials(&self, uid: ExperimentUid, phase: Phase) -> Result<Vec<Trial>> {
+    pub async fn trials(&self, stored: &Stored) -> Result<Vec<Trial>> {
+        let (uid, phase) = (stored.uid, stored.phase);
         let Parts { shards, attempts, handed } = self.parts(uid).await?;
         let rows = rows(&shards);
         let failures = self.failures(uid).await?;
         let given_up = attempts.iter().rev().find_map(|attempt| attempt.end().map(|(end, _)| end.clone()));
-        let states = states(&rows, &handed, &attempts, phase);
+        let states = states(&rows, &handed, &attempts, phase, stored.spec.retry_trials);
         Ok(rows
             .into_iter()
             .zip(states)

@@ -10,6 +10,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use em_api::ExperimentUid;
 use sqlx::{AnyConnection, Connection};
@@ -18,11 +19,17 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch
 
 use super::dialect::Address;
 use super::{Error, Result, Signals, Store};
+use crate::probe::{self, Place};
 
 /// Transactions in one commit: more would only keep the first of them waiting.
 const LARGEST_GROUP: u32 = 64;
 /// Transactions that wait for their turn; beyond this a caller is better told to come again.
 const MOST_WAITING: usize = 1024;
+
+/// So long a write waits for those before it: beyond, its caller had better repeat it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A commit that takes longer never comes back: its connection is given up.
+const COMMIT_DEADLINE: Duration = Duration::from_secs(60);
 
 pub(super) struct Writer {
     /// Whoever holds the lock writes. It is fair: first come, first served.
@@ -68,7 +75,14 @@ pub(super) struct Tx(OwnedMutexGuard<Turn>);
 
 impl Store {
     pub(super) async fn write(&self) -> Result<Write> {
+        probe::point(Place::Free).await;
         let place = self.writer.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        let turn = tokio::time::timeout(PATIENCE, self.turn()).await.map_err(|_| Error::Late)??;
+        Ok(Write { tx: Tx(turn), version: None, wake: false, _place: place })
+    }
+
+    /// The turn, in a group and behind a savepoint.
+    async fn turn(&self) -> Result<OwnedMutexGuard<Turn>> {
         let mut turn = self.writer.turn.clone().lock_owned().await;
         while turn.group.as_ref().is_some_and(|group| group.transactions >= LARGEST_GROUP) {
             // The group's commit stands in the same queue.
@@ -83,17 +97,19 @@ impl Store {
             self.writer.runtime.spawn(async move { turn.lock_owned().await.commit().await });
         }
         turn.savepoint().await?;
-        Ok(Write { tx: Tx(turn), version: None, wake: false, _place: place })
+        Ok(turn)
     }
 
     /// Keeps what the transaction did and waits until the disk has it.
     pub(super) async fn commit(&self, write: Write) -> Result<()> {
+        probe::point(Place::Locked).await;
         let mut outcome = write.keep()?;
-        let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
-        match &*outcome {
-            Some(Err(error)) => Err(Error::NotCommitted(Arc::clone(error))),
-            Some(Ok(())) | None => Ok(()),
-        }
+        let failed = match &*outcome.wait_for(Option::is_some).await.map_err(|_| sqlx::Error::WorkerCrashed)? {
+            Some(Err(error)) => Some(Arc::clone(error)),
+            Some(Ok(())) | None => None,
+        };
+        probe::point(Place::Free).await;
+        failed.map_or(Ok(()), |error| Err(Error::NotCommitted(error)))
     }
 }
 
@@ -186,7 +202,11 @@ impl Turn {
         }
         let timer = self.commit_seconds.start_timer();
         let committed = match self.connection.take() {
-            Some(mut connection) => sqlx::query("COMMIT").execute(&mut connection).await.map(|_| connection),
+            Some(mut connection) => {
+                let late = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+                let committed = tokio::time::timeout(COMMIT_DEADLINE, sqlx::query("COMMIT").execute(&mut connection)).await;
+                committed.unwrap_or_else(|_| late()).map(|_| connection)
+            }
             None => Err(sqlx::Error::WorkerCrashed),
         };
         match committed {

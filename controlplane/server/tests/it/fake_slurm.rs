@@ -34,6 +34,10 @@ struct Inner {
     cancelled: Vec<String>,
     last_id: u64,
     cluster: ClusterView,
+    /// Experiments whose submission panics.
+    poisoned: Vec<String>,
+    /// Listings that panic.
+    broken_listings: u32,
 }
 
 #[derive(Clone, Default)]
@@ -41,12 +45,22 @@ pub(crate) struct FakeSlurm(Arc<Mutex<Inner>>);
 
 impl FakeSlurm {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The controller does not answer.
     pub(crate) fn down(&self, down: bool) {
         self.inner().down = down;
+    }
+
+    /// `sbatch` for this experiment panics inside us.
+    pub(crate) fn poison(&self, experiment: &str) {
+        self.inner().poisoned.push(format!("em experiment={experiment} "));
+    }
+
+    /// So many listings panic inside us.
+    pub(crate) fn break_listings(&self, count: u32) {
+        self.inner().broken_listings = count;
     }
 
     /// What the cluster has.
@@ -138,6 +152,8 @@ impl Scheduler for FakeSlurm {
             if inner.down {
                 return Err(SubmitError::Unreachable { stderr: "connect failure".to_owned() });
             }
+            let poisoned = inner.poisoned.iter().any(|start| job.comment.starts_with(start));
+            assert!(!poisoned, "a defect at one experiment");
             inner.submissions.push(job.clone());
             inner.script.pop_front().unwrap_or(Sbatch::Works)
         };
@@ -160,7 +176,10 @@ impl Scheduler for FakeSlurm {
     }
 
     async fn list(&self, name_prefix: &str) -> Result<Vec<JobView>, ReadError> {
-        let inner = self.inner();
+        let mut inner = self.inner();
+        let broken = inner.broken_listings > 0;
+        inner.broken_listings = inner.broken_listings.saturating_sub(1);
+        assert!(!broken, "a defect in reading a listing");
         if inner.down {
             return Err(ReadError::Unreachable { program: "squeue", stderr: "connect failure".to_owned() });
         }

@@ -45,7 +45,7 @@ async fn start(folder: &Path) -> (Process, Client) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&announced).unwrap()).unwrap();
-    let client = client(folder, file["url"].as_str().unwrap());
+    let client = client(&folder.join("state"), file["url"].as_str().unwrap());
     (process, client)
 }
 

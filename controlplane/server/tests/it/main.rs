@@ -5,6 +5,7 @@
 
 mod agent;
 mod claims;
+mod cleanup;
 mod cluster;
 mod fake_slurm;
 mod faults;
@@ -14,6 +15,10 @@ mod http;
 mod http_on_postgres;
 mod killed;
 mod lifecycle;
+mod limits;
+mod notifications;
+mod outages;
+mod poison;
 mod postgres;
 mod real_slurm;
 mod reconcile;

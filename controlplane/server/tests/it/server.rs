@@ -35,12 +35,16 @@ impl Server {
 
     /// With settings of the test's own, on a Slurm that it has prepared.
     pub(crate) fn start_with(settings: fn(&Path) -> Settings, prepare: impl FnOnce(&FakeSlurm)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings, prepare)
+    }
+
+    /// In a folder that the test has prepared.
+    pub(crate) fn start_in(folder: tempfile::TempDir, settings: fn(&Path) -> Settings, prepare: impl FnOnce(&FakeSlurm)) -> Self {
         let slurm = FakeSlurm::default();
         prepare(&slurm);
         let (runtime, running) = run(&settings(folder.path()), &slurm);
         let url = running.url().to_owned();
-        let client = client(folder.path(), &url);
+        let client = client(&settings(folder.path()).state_dir, &url);
         let calls = Runtime::new().unwrap();
         Self { folder, slurm, settings, runtime: Some((runtime, running)), calls, client, url }
     }
@@ -57,7 +61,7 @@ impl Server {
         self.crash();
         let (runtime, running) = run(&(self.settings)(self.folder.path()), &self.slurm);
         self.url = running.url().to_owned();
-        self.client = client(self.folder.path(), &self.url);
+        self.client = client(&self.state_dir(), &self.url);
         self.runtime = Some((runtime, running));
     }
 
@@ -68,7 +72,28 @@ impl Server {
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
-        self.folder.path().join("state")
+        (self.settings)(self.folder.path()).state_dir
+    }
+
+    /// The folder of an experiment's job directories.
+    pub(crate) fn experiment_dir(&self, experiment: &Experiment) -> PathBuf {
+        let (name, uid) = (&experiment.metadata.name, experiment.metadata.uid.to_string().to_lowercase());
+        (self.settings)(self.folder.path()).job_dir.join(format!("{name}-{}", &uid[uid.len() - 8..]))
+    }
+
+    /// A request of the admin, as it is answered.
+    pub(crate) fn ask(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> reqwest::Response {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url)).bearer_auth(self.token("admin-token"));
+        let request = body.into_iter().fold(request, |request, body| request.json(&body));
+        self.calls.block_on(request.send()).unwrap()
+    }
+
+    /// A series of `/metrics`, by its name and labels; 0 where there is none.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let answer = self.ask(reqwest::Method::GET, "/metrics", None);
+        let text = self.calls.block_on(answer.text()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or(0.0)
     }
 
     pub(crate) fn token(&self, file: &str) -> String {
@@ -153,8 +178,8 @@ fn run(settings: &Settings, slurm: &FakeSlurm) -> (Runtime, Running) {
     }
 }
 
-pub(crate) fn client(folder: &Path, url: &str) -> Client {
-    let token = std::fs::read_to_string(folder.join("state/admin-token")).unwrap();
+pub(crate) fn client(state_dir: &Path, url: &str) -> Client {
+    let token = std::fs::read_to_string(state_dir.join("admin-token")).unwrap();
     Client::new(url, Some(token.trim().to_owned())).unwrap()
 }
 
@@ -183,11 +208,14 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         submit_rate: 2.0,
         submit_burst: 20,
         limit_pause: ms(500),
+        job_dir_timeout: Duration::from_secs(2),
         missing_grace: ms(600),
         retry_backoff: ms(50),
         collect_grace: ms(100),
         agent_silent_after: ms(2_000),
         claim_timeout: Duration::from_secs(1),
+        limits: Default::default(),
+        webhook: None,
         watch_history: Duration::from_secs(24 * 3600),
         log_format: LogFormat::Text,
     }

@@ -1,8 +1,11 @@
 //! The decisions, with worlds written down as literals. Builders here, one file a group of rules.
 
 mod cancel;
+mod clock;
+mod containment;
 mod continuity;
 mod ends;
+mod limits;
 mod property;
 mod shards;
 mod sources;
@@ -27,7 +30,7 @@ use crate::store::transitions::Standing;
 use crate::store::world::Open;
 
 /// Seconds after the experiment was posted.
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("small")
 }
 
@@ -47,15 +50,14 @@ fn spec() -> Spec {
     crate::admit::admit(&body).expect("the spec of the tests is valid").spec
 }
 
-fn world() -> World {
-    let spec = spec();
-    let stored = Stored {
+pub(super) fn stored() -> Stored {
+    Stored {
         uid: ExperimentUid::generate(),
         name: "test".to_owned(),
         owner: "me".to_owned(),
         labels: Default::default(),
         annotations: Default::default(),
-        spec: spec.clone(),
+        spec: spec(),
         generation: 1,
         observed_generation: 1,
         revision: 7,
@@ -69,9 +71,18 @@ fn world() -> World {
         started_at: None,
         finished_at: None,
         deleted_at: None,
+    }
+}
+
+fn world() -> World {
+    let open = Open { stored: stored(), shards: expand(&spec()), attempts: Vec::new(), handed: Vec::new() };
+    let view = View {
+        open,
+        missing_inputs: Some(Vec::new()),
+        cure: "em-agent setup".to_owned(),
+        sources: HashMap::new(),
+        troubles: Vec::new(),
     };
-    let open = Open { stored, shards: expand(&spec), attempts: Vec::new(), handed: Vec::new() };
-    let view = View { open, missing_inputs: Some(Vec::new()), cure: "em-agent setup".to_owned(), sources: HashMap::new() };
     World {
         now: at(1000),
         knobs: Knobs {
@@ -82,6 +93,7 @@ fn world() -> World {
             collect_grace: SignedDuration::from_secs(5),
             cancel_again: SignedDuration::from_secs(30),
             awake_since: at(0),
+            limits: Default::default(),
         },
         job_prefix: "em-testtest-".to_owned(),
         slurm: Slurm { jobs: Some(Vec::new()), unreachable: None },

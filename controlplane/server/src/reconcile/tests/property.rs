@@ -317,7 +317,10 @@ impl Sim {
                 })
             })
             .collect();
-        states(&rows, &open.handed, &open.attempts, open.stored.phase).into_iter().map(|state| state.phase).collect()
+        states(&rows, &open.handed, &open.attempts, open.stored.phase, open.stored.spec.retry_trials)
+            .into_iter()
+            .map(|state| state.phase)
+            .collect()
     }
 }
 

@@ -71,5 +71,5 @@ async fn the_matrix_reads_back_as_it_was_expanded() {
     let blocks: Vec<_> = shards[0].blocks.iter().map(|block| (block.repetition, block.trials.len())).collect();
     assert_eq!(blocks, [(1, 2), (2, 2)]);
     let trials: Vec<_> = shards[0].blocks[0].trials.iter().map(|(_, trial)| *trial).collect();
-    assert!(!count(&trials, &[]).finished);
+    assert!(!count(&trials, &[], false).finished);
 }

@@ -85,6 +85,6 @@ async fn what_was_handed_in_reads_back_by_its_outcome() {
     let handed = base.store.handed(stored.uid).await.unwrap();
     let found: Vec<_> = handed.iter().map(|one| (one.outcome, one.reason.as_deref())).collect();
     assert_eq!(found, [(OutcomeKind::Failed, Some("ServiceStartFailed")), (OutcomeKind::Measured, None)]);
-    let trials = base.store.trials(stored.uid, stored.phase).await.unwrap();
+    let trials = base.store.trials(&stored).await.unwrap();
     assert_eq!(trials[0].message.as_deref(), Some("no health"));
 }

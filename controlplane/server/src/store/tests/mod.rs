@@ -18,6 +18,7 @@ macro_rules! suites {
         mod repeats;
         mod stale;
         mod upgrade;
+        mod upkeep;
         mod watch;
         mod writers;
     };

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::*;
 
 /// Tables that a statement may read whole, and why that costs nothing.
-const ALLOWED: [(&str, &str); 0] = [];
+const ALLOWED: [(&str, &str); 1] = [("notifications", "an outbox: it holds what is not delivered yet, of one day at the most")];
 
 #[tokio::test]
 async fn no_statement_reads_a_whole_table() {
