@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-chaos test-api bench-slurm bench-api test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-slurm test-chaos test-api test-sim bench-slurm bench-api test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -19,11 +19,14 @@ test: ## Everything that CI runs: lints, unit, integration and end-to-end tests 
 test-slurm: ## All cases of Slurm on real clusters, those that take minutes too (SLURM=DIR: another Slurm, by its folder)
 	EM_TEST_SLURM_PREFIX="$(SLURM)" cargo test --locked -p em-slurm --features long-tests
 
-test-chaos: ## 210 submissions on real Slurm while sbatch breaks in every way and the controller is killed; 5,000 jobs in one budget of reads
+test-chaos: ## 210 submissions on real Slurm while sbatch breaks in every way and the controller is killed; 5,000 jobs in one budget of reads; 100 kills of the control plane
 	@scripts/test-chaos.sh
 
 test-api: ## 5,000 requests and more, right and wrong ones, made from /openapi.json by schemathesis, to a real server
 	@scripts/test-api.sh
+
+test-sim: ## 20,000 seeded histories of the control plane, and its mutants (EM_SIM_SEEDS=, EM_SIM_SEED=17 replays one)
+	EM_SIM_SEEDS=$${EM_SIM_SEEDS:-20000} cargo test --locked --release -p em-controlplane --lib simulation -- --nocapture
 
 bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; listing of 5,000 jobs
 	cargo bench --locked -p em-slurm --bench slurm
@@ -31,9 +34,9 @@ bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; lis
 bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 experiments; two minutes
 	cargo bench --locked -p em-controlplane --bench api
 
-test-full: ## All tests that need no GPU: `make test`, then `make test-slurm`, `make test-chaos` and `make test-api`
+test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos` and `test-api`
 	@scripts/test.sh
-	@$(MAKE) --no-print-directory test-slurm test-chaos test-api
+	@$(MAKE) --no-print-directory test-sim test-slurm test-chaos test-api
 
 check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh

@@ -17,6 +17,7 @@ prepare() {
 export EM_TEST_STORE=$STORE EM_TEST_AGENT=$TARGET/debug/em-agent EM_TEST_BIN=$TARGET/debug
 export EM_BUDGET_JOBS=${EM_BUDGET_JOBS:-1,100,5000} EM_BUDGET_SECONDS=${EM_BUDGET_SECONDS:-60}
 export EM_CHAOS_SUBMISSIONS=${EM_CHAOS_SUBMISSIONS:-210} EM_CHAOS_SEED=${EM_CHAOS_SEED:-1}
+export EM_CHAOS_KILLS=${EM_CHAOS_KILLS:-100}
 
 part 'packages' packages
 part 'build and inputs' prepare

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::spec::LoadLevel;
 use crate::{AttemptId, BlockId, Timestamp, TrialId};
@@ -92,6 +92,7 @@ pub struct OutcomeCounts {
     pub refused: u64,
     pub timed_out: u64,
     /// By status code.
+    #[serde(deserialize_with = "statuses")]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, u64>))]
     pub http_status: BTreeMap<u16, u64>,
     /// Wrong number of vectors or wrong dimension.
@@ -102,6 +103,13 @@ pub struct OutcomeCounts {
     pub late: u64,
     /// Anything else (unreadable JSON, broken body).
     pub other: u64,
+}
+
+/// Keys of JSON are text, and inside of a tagged enum serde takes no number from them.
+fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u16, u64>, D::Error> {
+    let read = BTreeMap::<String, u64>::deserialize(deserializer)?.into_iter();
+    let status = |(status, count): (String, u64)| status.parse().map(|status| (status, count));
+    read.map(status).collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
 impl OutcomeCounts {
@@ -236,4 +244,25 @@ pub struct GpuInfo {
     pub uuid: String,
     pub name: String,
     pub memory_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_of_http_read_back() {
+        let counts = OutcomeCounts { http_status: BTreeMap::from([(500, 3)]), ..OutcomeCounts::default() };
+        let load = serde_json::json!({
+            "url": "", "level": {"concurrency": 1}, "batch_size": 1, "warmup_s": 0.0, "window_started_at": "2026-11-24T04:00:00Z",
+            "window_s": 1.0, "extended": false, "counts": counts, "texts_ok": 0, "requests_ok": 0, "latency_us": "",
+            "service_time_us": "", "slip_us": "", "per_second": [], "text_words": {"upper": [], "counts": [], "total_words": 0},
+            "embedding_dim": null, "response_bytes": 0,
+            "generator": {"cpu_s": 0.0, "cores": [], "headroom_requests_per_s": null, "version": ""},
+            "dataset": {"source": "", "texts": 0, "seed": 0, "sha256": "", "malformed_lines": 0},
+        });
+        let outcome: Outcome = serde_json::from_value(serde_json::json!({"kind": "measured", "load": load})).expect("value");
+        let text = serde_json::to_string(&outcome).expect("text");
+        assert_eq!(serde_json::from_str::<Outcome>(&text).expect("reads back"), outcome);
+    }
 }

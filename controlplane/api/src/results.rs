@@ -74,6 +74,8 @@ pub struct Latency {
     pub p99: Percentile,
     pub max: Option<f64>,
     /// Points of the cumulative distribution for plots: (milliseconds, fraction ≤).
+    // As pairs of numbers: generators of clients trip over tuples.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Vec<f64>>))]
     pub cdf: Vec<(f64, f64)>,
 }
 

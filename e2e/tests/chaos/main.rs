@@ -5,6 +5,7 @@
 mod budget;
 mod duplicates;
 mod jobs;
+mod kills;
 mod storm;
 
 use em_e2e::{Cluster, ControlPlane, EmbeddingServer, FaultySbatch};

@@ -242,7 +242,10 @@ impl Reconciler {
             memory.without_database = 0;
         }
         if applied.iter().any(|one| matches!(one, Applied::Done | Applied::Stale)) || !decisions.panicked.is_empty() {
-            let _ = tokio::time::timeout(rest, stop.cancelled()).await;
+            // Timers know no less than a millisecond.
+            if rest >= Duration::from_millis(1) {
+                let _ = tokio::time::timeout(rest, stop.cancelled()).await;
+            }
             return Look::Again;
         }
         // What has just begun to rest is told at once.

@@ -29,7 +29,7 @@ fn complete(path: &str, operation: &mut Value) {
         (415, has_body, "`unsupported_encoding`"),
         (431, true, "`headers_too_large`"),
         (500, works, "`internal`: the server's log says why"),
-        (503, works, "`busy`, `too_many_streams`: try again in a moment"),
+        (503, works, "`database_…`, `too_many_streams`: try again; `Retry-After` says when"),
     ];
     let responses = operation["responses"].as_object_mut().expect("utoipa wrote an object");
     for (status, _, description) in shared.into_iter().filter(|(_, can_be, _)| *can_be) {
