@@ -42,14 +42,16 @@ impl Store {
         let mut parts = PartsOf(HashMap::with_capacity(ids.len()));
         let shards =
             "SELECT experiment_uid, id, blocks FROM shards WHERE experiment_uid IN ($LIST) ORDER BY experiment_uid, ordinal";
-        for row in rows_of(&self.pool, shards, &ids).await? {
+        let attempts = "SELECT * FROM attempts WHERE experiment_uid IN ($LIST) ORDER BY created_at, id";
+        // Shards never change, so they may come beside. Measurements come last: none that an attempt rests on may be missing.
+        let (shards, attempts) = tokio::try_join!(rows_of(&self.pool, shards, &ids), rows_of(&self.pool, attempts, &ids))?;
+        for row in shards {
             parts.add(&row, |parts| {
                 parts.shards.push(Shard { id: row.parsed("id")?, blocks: row.read_json("blocks")? });
                 Ok(())
             })?;
         }
-        let attempts = "SELECT * FROM attempts WHERE experiment_uid IN ($LIST) ORDER BY created_at, id";
-        for row in rows_of(&self.pool, attempts, &ids).await? {
+        for row in attempts {
             parts.add(&row, |parts| {
                 parts.attempts.push(attempts::read(&row)?);
                 Ok(())
