@@ -39,6 +39,7 @@ pub(super) trait Columns {
     fn opt_text(&self, column: &str) -> Result<Option<String>>;
     fn int(&self, column: &str) -> Result<i64>;
     fn opt_int(&self, column: &str) -> Result<Option<i64>>;
+    fn opt_float(&self, column: &str) -> Result<Option<f64>>;
 
     fn parsed<T: FromStr>(&self, column: &str) -> Result<T>
     where
@@ -90,6 +91,10 @@ impl Columns for AnyRow {
     }
 
     fn opt_int(&self, column: &str) -> Result<Option<i64>> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn opt_float(&self, column: &str) -> Result<Option<f64>> {
         Ok(self.try_get(column)?)
     }
 }

@@ -81,6 +81,8 @@ async fn set_up(connection: &mut AnyConnection, dialect: Dialect) -> sqlx::Resul
         connection.execute("PRAGMA journal_mode = WAL").await?;
         connection.execute("PRAGMA synchronous = FULL").await?;
         connection.execute("PRAGMA foreign_keys = ON").await?;
+        // Up to 8 MiB of pages a connection: lists need a few thousand.
+        connection.execute("PRAGMA cache_size = -8192").await?;
     } else {
         // A statement or a transaction that hangs must end by itself.
         connection.execute("SET statement_timeout = '30s'").await?;

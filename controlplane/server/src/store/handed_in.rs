@@ -86,14 +86,14 @@ impl Store {
     }
 }
 
-/// Lines of `trial block attempt epoch outcome verdict texts_per_second started finished received reason`; `-` where there is none,
-/// a reason behind `=`.
+/// Lines of `trial block attempt epoch outcome verdict started finished received reason`; nothing where there is none, a reason
+/// behind `=`.
 pub(super) fn read_all(lines: &str) -> Result<Vec<Handed>> {
     lines.split('\n').map(|line| read(line).ok_or_else(|| unreadable(line))).collect()
 }
 
 fn read(line: &str) -> Option<Handed> {
-    let mut words = line.splitn(11, ' ');
+    let mut words = line.splitn(10, ' ');
     let mut next = || words.next();
     Some(Handed {
         trial: next()?.parse().ok()?,
@@ -101,17 +101,12 @@ fn read(line: &str) -> Option<Handed> {
         attempt: next()?.parse().ok()?,
         epoch: next()?.parse().ok()?,
         outcome: word("outcome", next()?.to_owned()).ok()?,
-        verdict: some(next()?).map(|text| word("verdict", text.to_owned())).transpose().ok()?,
-        texts_per_second: some(next()?).map(str::parse).transpose().ok()?,
+        verdict: Some(next()?).filter(|text| !text.is_empty()).map(|text| word("verdict", text.to_owned())).transpose().ok()?,
         started_at: next()?.parse().ok()?,
         finished_at: next()?.parse().ok()?,
         received_at: next()?.parse().ok()?,
         reason: next()?.strip_prefix('=').map(str::to_owned),
     })
-}
-
-fn some(word: &str) -> Option<&str> {
-    (word != "-").then_some(word)
 }
 
 fn unreadable(line: &str) -> Error {

@@ -22,12 +22,11 @@ pub(super) struct Parts {
     pub(super) handed: Vec<Handed>,
 }
 
-/// A row an experiment, with a line a measurement: to fetch thousands of rows takes several times as long. What is no plain word
-/// stands last in its line.
+/// A row an experiment, with a line a measurement: to fetch thousands of rows takes several times as long, and so do numbers as texts.
+/// What is no plain word stands last in its line.
 const HANDED: &str = "SELECT experiment_uid, string_agg(
-    trial_id || ' ' || block_id || ' ' || attempt_id || ' ' || epoch || ' ' || outcome || ' ' || COALESCE(verdict, '-') || ' '
-    || COALESCE(CAST(texts_per_second AS TEXT), '-') || ' ' || started_at || ' ' || finished_at || ' ' || received_at || ' '
-    || COALESCE('=' || REPLACE(reason, '\n', ' '), '-'), '\n' ORDER BY received_at, trial_id) AS handed
+    format('%s %s %s %s %s %s %s %s %s %s', trial_id, block_id, attempt_id, epoch, outcome, verdict, started_at, finished_at, received_at,
+           '=' || REPLACE(reason, '\n', ' ')), '\n' ORDER BY received_at, trial_id) AS handed
     FROM measurements WHERE experiment_uid IN ($LIST) AND accepted = 1 GROUP BY experiment_uid";
 
 /// By experiment. What cannot be read spoils its own experiment alone.
@@ -43,14 +42,16 @@ impl Store {
         let mut parts = PartsOf(HashMap::with_capacity(ids.len()));
         let shards =
             "SELECT experiment_uid, id, blocks FROM shards WHERE experiment_uid IN ($LIST) ORDER BY experiment_uid, ordinal";
-        for row in rows_of(&self.pool, shards, &ids).await? {
+        let attempts = "SELECT * FROM attempts WHERE experiment_uid IN ($LIST) ORDER BY created_at, id";
+        // Shards never change, so they may come beside. Measurements come last: none that an attempt rests on may be missing.
+        let (shards, attempts) = tokio::try_join!(rows_of(&self.pool, shards, &ids), rows_of(&self.pool, attempts, &ids))?;
+        for row in shards {
             parts.add(&row, |parts| {
                 parts.shards.push(Shard { id: row.parsed("id")?, blocks: row.read_json("blocks")? });
                 Ok(())
             })?;
         }
-        let attempts = "SELECT * FROM attempts WHERE experiment_uid IN ($LIST) ORDER BY created_at, id";
-        for row in rows_of(&self.pool, attempts, &ids).await? {
+        for row in attempts {
             parts.add(&row, |parts| {
                 parts.attempts.push(attempts::read(&row)?);
                 Ok(())

@@ -6,10 +6,10 @@ use em_api::measurement::{Measurement, Outcome};
 use em_api::results::Verdict;
 use em_api::spec::LoadLevel;
 use em_api::status::{Phase, Trial, TrialCounts, TrialPhase};
-use em_api::{BlockId, ExperimentUid, ShardId, TrialId};
+use em_api::{AttemptId, BlockId, ExperimentUid, ShardId, TrialId};
 
 use super::attempts::Attempt;
-use super::codec::Columns;
+use super::codec::{Columns, corrupt};
 use super::counted::{self, Handed, OutcomeKind};
 use super::experiments::Stored;
 use super::parts::Parts;
@@ -101,7 +101,7 @@ impl Store {
         let (uid, phase) = (stored.uid, stored.phase);
         let Parts { shards, attempts, handed } = self.parts(uid).await?;
         let rows = rows(&shards);
-        let failures = self.failures(uid).await?;
+        let details = self.details(uid).await?;
         let given_up = attempts.iter().rev().find_map(|attempt| attempt.end().map(|(end, _)| end.clone()));
         let states = states(&rows, &handed, &attempts, phase, stored.spec.retry_trials);
         Ok(rows
@@ -109,7 +109,8 @@ impl Store {
             .zip(states)
             .map(|(row, state)| {
                 let one = state.handed.map(|index| &handed[index]);
-                let failure = one.and_then(|one| failures.get(&(one.trial, one.attempt, one.epoch)));
+                let detail = one.and_then(|one| details.get(&(one.trial, one.attempt, one.epoch)));
+                let failure = detail.and_then(|detail| detail.failure.as_ref());
                 let (reason, message, log_tail) = match (failure, state.phase, &given_up) {
                     (Some((message, log_tail)), _, _) => {
                         (one.and_then(|one| one.reason.clone()), Some(message.clone()), log_tail.clone())
@@ -131,7 +132,7 @@ impl Store {
                     message,
                     log_tail,
                     verdict: one.and_then(|one| one.verdict),
-                    texts_per_second: one.and_then(|one| one.texts_per_second),
+                    texts_per_second: detail.and_then(|detail| detail.texts_per_second),
                     started_at: one.map(|one| one.started_at),
                     finished_at: one.map(|one| one.finished_at),
                 }
@@ -139,28 +140,37 @@ impl Store {
             .collect())
     }
 
-    /// Message and log tail of what was not measured, by (trial, attempt, epoch).
-    async fn failures(&self, uid: ExperimentUid) -> Result<Failures> {
-        let rows =
-            sqlx::query("SELECT body FROM measurements WHERE experiment_uid = $1 AND accepted = 1 AND outcome <> 'measured'")
-                .bind(uid.to_string())
-                .fetch_all(&self.pool)
-                .await?;
-        let mut failures = Failures::new();
+    /// What only those read who look at single trials, by (trial, attempt, epoch).
+    async fn details(&self, uid: ExperimentUid) -> Result<HashMap<(TrialId, AttemptId, u32), Detail>> {
+        let rows = sqlx::query(
+            "SELECT trial_id, attempt_id, epoch, texts_per_second, CASE WHEN outcome <> 'measured' THEN body END AS not_measured
+             FROM measurements WHERE experiment_uid = $1 AND accepted = 1",
+        )
+        .bind(uid.to_string())
+        .fetch_all(&self.pool)
+        .await?;
+        let mut details = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let measurement: Measurement = row.read_json("body")?;
-            let key = (measurement.trial, measurement.attempt, measurement.epoch);
-            match measurement.outcome {
-                Outcome::Failed { message, log_tail, .. } => failures.insert(key, (message, Some(log_tail))),
-                Outcome::Interrupted { message } => failures.insert(key, (message, None)),
-                Outcome::Measured { .. } => None,
+            let body = row.opt_text("not_measured")?;
+            let body: Option<Measurement> =
+                body.map(|body| serde_json::from_str(&body).map_err(|source| corrupt("body", source))).transpose()?;
+            let failure = match body.map(|body| body.outcome) {
+                Some(Outcome::Failed { message, log_tail, .. }) => Some((message, Some(log_tail))),
+                Some(Outcome::Interrupted { message }) => Some((message, None)),
+                Some(Outcome::Measured { .. }) | None => None,
             };
+            let key = (row.parsed("trial_id")?, row.parsed("attempt_id")?, row.count("epoch")?);
+            details.insert(key, Detail { texts_per_second: row.opt_float("texts_per_second")?, failure });
         }
-        Ok(failures)
+        Ok(details)
     }
 }
 
-type Failures = HashMap<(TrialId, em_api::AttemptId, u32), (String, Option<String>)>;
+struct Detail {
+    texts_per_second: Option<f64>,
+    /// Message and log tail of what was not measured.
+    failure: Option<(String, Option<String>)>,
+}
 
 /// What admission expanded, trial by trial.
 pub fn rows(shards: &[Shard]) -> Vec<TrialRow> {

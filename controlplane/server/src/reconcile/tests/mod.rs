@@ -219,7 +219,6 @@ fn one(block: em_api::BlockId, trial: TrialId, attempt: AttemptId, outcome: Outc
         outcome,
         reason: (outcome == OutcomeKind::Failed).then(|| "ServiceStartFailed".to_owned()),
         verdict: None,
-        texts_per_second: None,
         started_at: at(500),
         finished_at: at(510),
         received_at: at(511),
