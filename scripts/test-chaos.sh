@@ -22,5 +22,5 @@ export EM_CHAOS_KILLS=${EM_CHAOS_KILLS:-100}
 part 'packages' packages
 part 'build and inputs' prepare
 home_for_tests
-part "chaos: $EM_CHAOS_SUBMISSIONS submissions, seed $EM_CHAOS_SEED" cargo test --locked -p em-e2e --test chaos -- --nocapture
+part "chaos: $EM_CHAOS_SUBMISSIONS submissions, seed $EM_CHAOS_SEED" cargo test --locked --workspace --test chaos -- --nocapture
 parts_table

@@ -33,5 +33,6 @@ part 'prepare the ONNX graph' prepare
 part 'format, lints, documentation' scripts/check.sh
 home_for_tests
 part 'unit and integration tests' cargo test --locked --workspace --exclude em-e2e --quiet
-part 'end to end on a real Slurm cluster' cargo test --locked -p em-e2e
+# All packages are named, so that none is built a second time with fewer features.
+part 'end to end on a real Slurm cluster' cargo test --locked --workspace --test whole --test chaos
 parts_table

@@ -46,6 +46,7 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
     let metrics = Metrics::new();
     let database = settings.database.clone().unwrap_or_else(|| Store::sqlite_url(state.path()));
     let store = Store::open(&database, metrics.db_commit_seconds.clone()).await.context("opening the database")?;
+    known_database(&state, &store)?;
     let owner = user_name();
     first_tokens(&state, &store, &owner).await?;
 
@@ -107,7 +108,7 @@ pub async fn start(settings: &Settings, scheduler: Arc<dyn Scheduler>) -> anyhow
         let (reconciler, until) = (reconciler.clone(), until.clone());
         async move { reconciler.run(until).await }
     });
-    announce(&state, &url)?;
+    announce(&state, &url, store.server8())?;
     info!(url, server8 = store.server8(), "the control plane answers at {url}");
     Ok(Running { url, state, store, stop, servers, reconciler, background })
 }
@@ -165,6 +166,22 @@ fn bind(address: SocketAddr, last_port: Option<u16>) -> std::io::Result<TcpListe
     TcpListener::bind(address)
 }
 
+/// A database that was lost or changed for another is no first start: its jobs would run on, and nobody would know them.
+fn known_database(state: &StateDir, store: &Store) -> anyhow::Result<()> {
+    let last = state.last().and_then(|last| last.server8);
+    if let Some(last) = last.filter(|last| last != store.server8()) {
+        let file = state.path().join(SERVER_FILE);
+        anyhow::bail!(
+            "the database (server {}) is not the one that {} was used with (server {last}): it was lost, emptied or changed. Jobs named em-{last}-… \
+             would be left to themselves. Bring the database back (em.db together with em.db-wal), or remove {} to begin anew",
+            store.server8(),
+            state.path().display(),
+            file.display()
+        );
+    }
+    Ok(())
+}
+
 /// The first start's tokens. A file that is lost is made again, with a new token.
 async fn first_tokens(state: &StateDir, store: &Store, owner: &str) -> anyhow::Result<()> {
     for (file, role) in [(ADMIN_TOKEN, Role::Admin), (SCRAPER_TOKEN, Role::Scraper), (HINT_TOKEN, Role::Hint)] {
@@ -182,9 +199,9 @@ async fn first_tokens(state: &StateDir, store: &Store, owner: &str) -> anyhow::R
 }
 
 /// What `emctl` reads.
-fn announce(state: &StateDir, url: &str) -> anyhow::Result<()> {
+fn announce(state: &StateDir, url: &str, server8: &str) -> anyhow::Result<()> {
     let token_file = state.path().join(ADMIN_TOKEN).to_string_lossy().into_owned();
-    let file = ServerFile { url: url.to_owned(), token_file, pid: std::process::id() };
+    let file = ServerFile { url: url.to_owned(), token_file, pid: std::process::id(), server8: Some(server8.to_owned()) };
     Ok(state.write(SERVER_FILE, &serde_json::to_string_pretty(&file)?)?)
 }
 

@@ -111,7 +111,7 @@ fn one_chain_each(plane: &ControlPlane, names: &[String], shards: usize) {
     assert_eq!(by_shard.len(), shards, "each shard got a job");
     let mut lost: BTreeMap<String, usize> = BTreeMap::new();
     for name in names {
-        let events: EventList = plane.get(&format!("/experiments/{name}/events?limit=1000"));
+        let events: EventList = plane.get(&format!("/experiments/{name}/events"));
         for event in events.items.iter().filter(|event| event.reason == "JobVanished") {
             *lost.entry(event.message.clone()).or_default() += 1;
         }

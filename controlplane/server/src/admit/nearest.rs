@@ -1,5 +1,8 @@
 //! The known name that a person most likely meant: a typo must not run for four hours, and its error should cure itself.
 
+/// Words that people use for ours, which look nothing like them.
+const SYNONYMS: [(&str, &str); 2] = [("gpu", "cuda"), ("nvidia", "cuda")];
+
 /// The nearest of `known`, or none when nothing is near. Spelling conventions (`batch_sizes`, `BatchSizes`) don't count as
 /// distance.
 pub(super) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
@@ -7,6 +10,9 @@ pub(super) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
         return None;
     }
     let plain = plain(written);
+    if let Some(name) = known.iter().find(|name| SYNONYMS.contains(&(plain.as_str(), **name))) {
+        return Some(name);
+    }
     known
         .iter()
         .map(|name| (strsim::normalized_damerau_levenshtein(&plain, &self::plain(name)), *name))
@@ -22,6 +28,12 @@ fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::nearest;
+
+    #[test]
+    fn a_gpu_is_not_taken_for_a_cpu() {
+        assert_eq!(nearest("gpu", &["cpu", "cuda"]), Some("cuda"));
+        assert_eq!(nearest("gpus", &["gpus", "nodes"]), Some("gpus"));
+    }
 
     #[test]
     fn typos_and_other_conventions_find_their_name() {

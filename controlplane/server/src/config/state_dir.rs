@@ -42,6 +42,9 @@ pub struct ServerFile {
     pub url: String,
     pub token_file: String,
     pub pid: u32,
+    /// The database's own name: another one under this directory would leave the jobs of the first to themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server8: Option<String>,
 }
 
 pub const ADMIN_TOKEN: &str = "admin-token";
@@ -95,10 +98,15 @@ impl StateDir {
         std::fs::rename(&part, &path).map_err(fail)
     }
 
+    /// What the last start announced.
+    pub fn last(&self) -> Option<ServerFile> {
+        let text = std::fs::read_to_string(self.path.join(SERVER_FILE)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
     /// The port of the last start.
     pub fn last_port(&self) -> Option<u16> {
-        let text = std::fs::read_to_string(self.path.join(SERVER_FILE)).ok()?;
-        serde_json::from_str::<ServerFile>(&text).ok()?.url.parse::<url::Url>().ok()?.port()
+        self.last()?.url.parse::<url::Url>().ok()?.port()
     }
 }
 

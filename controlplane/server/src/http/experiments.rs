@@ -116,18 +116,40 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
     }
     if dry_run {
         let experiment = preview(&app, &admitted, &who.owner).await?;
+        admitted.warnings.extend(unchanged(&admitted, &experiment));
         let script = Some(parts::preview_script(&app, &experiment));
         return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan: None }));
     }
     if let Some(key) = &key {
-        let kept = app.store.create_once(&admitted, &who.owner, key).await?;
+        let mut kept = app.store.create_once(&admitted, &who.owner, key).await?;
+        kept.answer.warnings.extend(unchanged(&admitted, &kept.answer.experiment));
         return Ok(created(kept.new, &kept.answer));
     }
     let (new, experiment) = match app.store.create_experiment(&admitted, &who.owner).await? {
         Creation::New(experiment) => (true, experiment),
         Creation::Existing(experiment) => (false, experiment),
     };
+    admitted.warnings.extend(unchanged(&admitted, &experiment));
     Ok(created(new, &Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
+}
+
+/// Of an experiment that was there: what was posted of it that may change, differs, and was left as it is.
+fn unchanged(admitted: &Admitted, held: &Experiment) -> Option<String> {
+    let (posted, spec) = (&admitted.spec, &held.spec);
+    let differing = [
+        ("metadata.labels", admitted.labels != held.metadata.labels),
+        ("metadata.annotations", admitted.annotations != held.metadata.annotations),
+        ("spec.desired", posted.desired != spec.desired),
+        ("spec.retries", posted.retries != spec.retries),
+        ("spec.priority", posted.priority != spec.priority),
+        ("spec.ttl", posted.ttl != spec.ttl),
+        ("spec.logsTtl", posted.logs_ttl != spec.logs_ttl),
+    ];
+    let fields: Vec<&str> = differing.iter().filter(|(_, differs)| *differs).map(|(field, _)| *field).collect();
+    let (name, fields) = (&held.metadata.name, (!fields.is_empty()).then(|| fields.join(", "))?);
+    Some(format!(
+        "experiment {name} was there already and was not changed: {fields} differ; PATCH /experiments/{name} changes them"
+    ))
 }
 
 /// 201 with the address, or 200 for one that was there.

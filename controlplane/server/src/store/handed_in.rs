@@ -129,7 +129,7 @@ fn may_deliver(attempt: &Attempt, measurement: &Measurement, delivery: Delivery)
 fn contradiction(attempt: &Attempt, blocks: &[Block], measurement: &Measurement) -> Option<String> {
     let found = blocks.iter().find_map(|block| {
         let (backend, _) = block.trials.iter().find(|(_, trial)| *trial == measurement.trial)?;
-        Some((block.id, backend))
+        Some((block, backend))
     });
     let Some((block, backend)) = found else {
         return Some(format!("trial {} is not of this attempt's shard", measurement.trial));
@@ -137,8 +137,14 @@ fn contradiction(attempt: &Attempt, blocks: &[Block], measurement: &Measurement)
     if measurement.attempt != attempt.id {
         return Some(format!("the body says attempt {}, the address {}", measurement.attempt, attempt.id));
     }
-    if measurement.backend != *backend || measurement.block != block {
-        return Some(format!("trial {} is of backend {backend} in block {block}", measurement.trial));
+    if measurement.backend != *backend || measurement.block != block.id {
+        return Some(format!("trial {} is of backend {backend} in block {}", measurement.trial, block.id));
+    }
+    let (planned, said) =
+        ((block.batch_size, block.load, block.repetition), (measurement.batch_size, measurement.load, measurement.repetition));
+    if planned != said {
+        let id = measurement.trial;
+        return Some(format!("trial {id} has (batch size, load, repetition) {planned:?}, the measurement {said:?}"));
     }
     measurement.implausible()
 }

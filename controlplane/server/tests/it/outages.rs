@@ -179,3 +179,24 @@ fn after_a_restart_strays_of_this_server_are_swept_and_foreign_jobs_never() {
     // Posts still work, as ever.
     server.calls.block_on(server.client.create_experiment(Body::Json(body("next")), false)).unwrap();
 }
+
+#[test]
+fn a_database_that_was_lost_is_no_first_start() {
+    let mut server = Server::start();
+    server.create(&body("kept"));
+    server.stop();
+    let state = server.state_dir();
+    for file in ["em.db", "em.db-wal", "em.db-shm"] {
+        let _ = std::fs::rename(state.join(file), state.join(format!("{file}.away")));
+    }
+    let scheduler = std::sync::Arc::new(server.slurm.clone());
+    let start = || server.calls.block_on(em_controlplane::serve::start(&settings(server.folder()), scheduler.clone()));
+    let refused = start().err().expect("another database is refused").to_string();
+    assert!(refused.contains("it was lost, emptied or changed") && refused.contains("server.json"), "{refused}");
+    for file in ["em.db", "em.db-wal", "em.db-shm"] {
+        let _ = std::fs::remove_file(state.join(file));
+        let _ = std::fs::rename(state.join(format!("{file}.away")), state.join(file));
+    }
+    server.restart();
+    assert_eq!(server.get("kept").metadata.name, "kept");
+}

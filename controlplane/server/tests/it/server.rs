@@ -71,6 +71,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn state_dir(&self) -> PathBuf {
         (self.settings)(self.folder.path()).state_dir
     }

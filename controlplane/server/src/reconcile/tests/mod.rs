@@ -6,7 +6,6 @@ mod containment;
 mod continuity;
 mod ends;
 mod limits;
-mod property;
 mod shards;
 mod sources;
 mod submission;

@@ -75,6 +75,22 @@ async fn a_trial_of_another_experiment_is_foreign() {
 }
 
 #[tokio::test]
+async fn a_measurement_of_other_settings_than_its_trials_is_foreign() {
+    let (base, stored, attempt) = Base::with_job("settings").await;
+    base.claim(attempt, "n", 0).await;
+    let right = base.measurement(&stored, 0, attempt).await;
+    let wrong = [
+        Measurement { batch_size: right.batch_size + 1, ..right.clone() },
+        Measurement { repetition: right.repetition + 1, ..right.clone() },
+        Measurement { load: em_api::spec::LoadLevel::Concurrency(999), ..right.clone() },
+    ];
+    for measurement in wrong {
+        assert!(matches!(put(&base, &measurement, Delivery::Agent).await, PutOutcome::Foreign(_)), "{measurement:?}");
+    }
+    assert_eq!(put(&base, &right, Delivery::Agent).await, PutOutcome::Accepted);
+}
+
+#[tokio::test]
 async fn what_was_handed_in_reads_back_by_its_outcome() {
     let (base, stored, attempt) = Base::with_job("outcomes").await;
     base.claim(attempt, "n", 0).await;

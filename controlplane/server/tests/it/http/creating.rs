@@ -65,6 +65,8 @@ async fn the_same_again_is_fine_and_another_spec_is_not() {
     let again: Value = again.json().await.unwrap();
     assert_eq!(again["metadata"]["uid"], first["metadata"]["uid"]);
     assert_eq!(again["spec"]["retries"], 2, "an equal post changes nothing");
+    let said = again["warnings"].to_string();
+    assert!(said.contains("metadata.labels, spec.retries differ"), "and says what it left as it was: {said}");
 
     let mut other = experiment("demo");
     other["spec"]["load"]["duration"] = json!("11s");
