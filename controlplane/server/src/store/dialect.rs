@@ -51,6 +51,11 @@ impl Address {
         self.dialect == Dialect::Postgres
     }
 
+    /// Whether there is a write-ahead log that we look after.
+    pub(super) fn has_log(&self) -> bool {
+        self.dialect == Dialect::Sqlite
+    }
+
     /// Connections for reading.
     pub(super) async fn pool(&self) -> Result<AnyPool> {
         install_default_drivers();
@@ -81,6 +86,8 @@ async fn set_up(connection: &mut AnyConnection, dialect: Dialect) -> sqlx::Resul
         connection.execute("PRAGMA journal_mode = WAL").await?;
         connection.execute("PRAGMA synchronous = FULL").await?;
         connection.execute("PRAGMA foreign_keys = ON").await?;
+        // 64 MiB: only where `checkpoint` comes too late, SQLite does it at a commit.
+        connection.execute("PRAGMA wal_autocheckpoint = 16384").await?;
         // Up to 8 MiB of pages a connection: lists need a few thousand.
         connection.execute("PRAGMA cache_size = -8192").await?;
     } else {

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod attempts;
 mod changes;
+mod checkpoint;
 pub mod claims;
 pub mod cleanup;
 mod codec;
@@ -110,7 +111,7 @@ impl Store {
         let version: i64 =
             sqlx::query_scalar("SELECT value FROM counters WHERE name = 'resource_version'").fetch_one(&pool).await?;
         let signals = Arc::new(Signals { version: signal::Sender::new(version), wake: Notify::new() });
-        let writer = Arc::new(Writer::open(address, signals.clone(), commit_seconds).await?);
+        let writer = Arc::new(Writer::open(address, pool.clone(), signals.clone(), commit_seconds).await?);
         Ok(Self { pool, writer, signals, server8: server8.into() })
     }
 

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use em_api::ExperimentUid;
-use sqlx::{AnyConnection, Connection};
+use sqlx::{AnyConnection, AnyPool, Connection};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch as signal};
 
+use super::checkpoint::Checkpoints;
 use super::dialect::Address;
 use super::{Error, Result, Signals, Store};
 use crate::probe::{self, Place};
@@ -46,6 +47,8 @@ struct Turn {
     connection: Option<AnyConnection>,
     group: Option<Group>,
     signals: Arc<Signals>,
+    /// Where the database needs them.
+    checkpoints: Option<Checkpoints>,
     commit_seconds: prometheus::Histogram,
 }
 
@@ -114,9 +117,16 @@ impl Store {
 }
 
 impl Writer {
-    pub(super) async fn open(address: Address, signals: Arc<Signals>, commit_seconds: prometheus::Histogram) -> Result<Self> {
+    /// `readers`: of the same database.
+    pub(super) async fn open(
+        address: Address,
+        readers: AnyPool,
+        signals: Arc<Signals>,
+        commit_seconds: prometheus::Histogram,
+    ) -> Result<Self> {
         let connection = Some(address.connect().await?);
-        let turn = Turn { address, connection, group: None, signals, commit_seconds };
+        let checkpoints = address.has_log().then(|| Checkpoints::new(readers));
+        let turn = Turn { address, connection, group: None, signals, checkpoints, commit_seconds };
         let places = Arc::new(Semaphore::new(MOST_WAITING));
         Ok(Self { turn: Arc::new(Mutex::new(turn)), places, runtime: Handle::current() })
     }
@@ -226,6 +236,9 @@ impl Turn {
         let Some(group) = self.group.take() else { return };
         if outcome.is_ok() {
             self.signals.announce(group.version, group.wake);
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.committed(group.transactions);
+            }
         }
         group.outcome.send_replace(Some(outcome));
     }
