@@ -30,6 +30,7 @@ mod tests;
 pub use body::parse_body;
 pub use cluster::cluster_warnings;
 pub use metadata::{annotation_error, label_error, name_error};
+pub(crate) use nearest::unknown_field;
 
 use reader::{Errors, Node, words};
 

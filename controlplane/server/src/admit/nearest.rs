@@ -21,6 +21,15 @@ pub(super) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, name)| name)
 }
 
+/// What is said of a field that is not among `known`.
+pub(crate) fn unknown_field(written: &str, known: &[&str]) -> String {
+    let hint = match nearest(written, known) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    format!("unknown field `{written}`; {hint}")
+}
+
 fn plain(name: &str) -> String {
     name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }

@@ -9,7 +9,7 @@ use em_api::HumanDuration;
 use em_api::problem::FieldError;
 use serde_json::{Map, Value};
 
-use super::nearest::nearest;
+use super::nearest::{nearest, unknown_field};
 
 /// Upper bound of long durations, in seconds.
 pub(super) const TEN_YEARS: f64 = 10.0 * 365.0 * 86_400.0;
@@ -256,11 +256,8 @@ impl<'a> Object<'a> {
     pub(super) fn finish(self) {
         let unknown = self.map.into_iter().flat_map(Map::keys).filter(|key| !self.known.contains(&key.as_str()));
         for key in unknown {
-            let hint = match nearest(key, &self.known) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
-            };
-            self.errors.push(join(&self.path, &shorten(key)), format!("unknown field `{}`; {hint}", shorten(key)));
+            let key = shorten(key);
+            self.errors.push(join(&self.path, &key), unknown_field(&key, &self.known));
         }
     }
 }

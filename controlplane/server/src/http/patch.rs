@@ -10,7 +10,7 @@ use em_api::spec::Desired;
 use serde_json::{Map, Value};
 
 use super::problem::{Answer, Refusal};
-use crate::admit::{self, annotation_error, label_error};
+use crate::admit::{self, annotation_error, label_error, unknown_field};
 use crate::store::experiments::Stored;
 
 type Pairs = BTreeMap<String, Option<String>>;
@@ -118,7 +118,13 @@ fn read_spec(fields: &Map<String, Value>, stored: &Stored, frozen: &mut Vec<Stri
             "ttl" if value.is_null() => patch.ttl = Some(None),
             "ttl" => patch.ttl = lifetime("spec.ttl", value, errors).map(Some),
             "logsTtl" => patch.logs_ttl = lifetime("spec.logsTtl", value, errors),
-            _ => differences(&format!("spec.{key}"), held.get(key).unwrap_or(&Value::Null), value, frozen),
+            _ => match held.get(key) {
+                Some(held) => differences(&format!("spec.{key}"), held, value, frozen),
+                None => {
+                    let known: Vec<&str> = held.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
+                    errors.push(FieldError::new(format!("spec.{key}"), unknown_field(key, &known)));
+                }
+            },
         }
     }
     patch

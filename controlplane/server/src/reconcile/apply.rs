@@ -285,7 +285,7 @@ async fn collect(
     if matches!(outcome, Some(JobOutcome::Failed | JobOutcome::OutOfMemory)) {
         let (place, job_id) = (dir.clone(), submitted.job.id.clone());
         let tail = move || spool::stderr_tail(&place, &job_id);
-        let tail = reconciler.disk.run(stored.uid, Work::ReadWitness, &dir, tail).await.map_err(disk)?;
+        let tail = reconciler.disk.run(stored.uid, Work::ReadOutput, &dir, tail).await.map_err(disk)?;
         if let Some(tail) = tail {
             let message = format!("the end of the standard error of job {}:\n{tail}", submitted.job.id);
             return Ok(Some(NewEvent { kind: EventType::Warning, who: WHO.to_owned(), reason: "JobOutput", message }));

@@ -25,6 +25,7 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) enum Work {
     LookForInputs,
     ReadWitness,
+    ReadOutput,
     WriteJob,
     ReadSpool,
     RemoveFolder,
@@ -35,6 +36,7 @@ impl Work {
         match self {
             Self::LookForInputs => "inputs",
             Self::ReadWitness => "witness",
+            Self::ReadOutput => "output",
             Self::WriteJob => "write",
             Self::ReadSpool => "spool",
             Self::RemoveFolder => "remove",

@@ -36,18 +36,9 @@ impl Write {
         if event.kind == EventType::Warning && self.last_event_equals(uid, event).await? {
             return Ok(());
         }
-        sqlx::query(
-            "INSERT INTO events (experiment_uid, seq, happened_at, kind, who, reason, message)
-             VALUES ($1, (SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE experiment_uid = $1), $2, $3, $4, $5, $6)",
-        )
-        .bind(uid.to_string())
-        .bind(time(at))
-        .bind(spell(&event.kind))
-        .bind(event.who.clone())
-        .bind(event.reason)
-        .bind(event.message.clone())
-        .execute(&mut *self.tx)
-        .await?;
+        let next = "INSERT INTO events (experiment_uid, seq, happened_at, kind, who, reason, message)
+                    VALUES ($1, (SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE experiment_uid = $1), $2, $3, $4, $5, $6)";
+        self.insert_event(next, uid, at, event).await?;
         sqlx::query(
             "DELETE FROM events WHERE experiment_uid = $1 AND seq <= (SELECT MAX(seq) FROM events WHERE experiment_uid = $1) - $2",
         )
@@ -60,17 +51,21 @@ impl Write {
 
     /// The first event of an experiment that this transaction makes.
     pub(super) async fn first_event(&mut self, uid: ExperimentUid, at: Timestamp, event: &NewEvent) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO events (experiment_uid, seq, happened_at, kind, who, reason, message) VALUES ($1, 1, $2, $3, $4, $5, $6)",
-        )
-        .bind(uid.to_string())
-        .bind(time(at))
-        .bind(spell(&event.kind))
-        .bind(event.who.clone())
-        .bind(event.reason)
-        .bind(event.message.clone())
-        .execute(&mut *self.tx)
-        .await?;
+        let first =
+            "INSERT INTO events (experiment_uid, seq, happened_at, kind, who, reason, message) VALUES ($1, 1, $2, $3, $4, $5, $6)";
+        self.insert_event(first, uid, at, event).await
+    }
+
+    async fn insert_event(&mut self, insert: &'static str, uid: ExperimentUid, at: Timestamp, event: &NewEvent) -> Result<()> {
+        sqlx::query(insert)
+            .bind(uid.to_string())
+            .bind(time(at))
+            .bind(spell(&event.kind))
+            .bind(event.who.clone())
+            .bind(event.reason)
+            .bind(event.message.clone())
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
     }
 

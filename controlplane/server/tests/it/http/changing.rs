@@ -53,6 +53,9 @@ async fn what_is_measured_is_fixed() {
     let mut paths: Vec<&str> = refused.errors.iter().map(|error| error.path.as_str()).collect();
     paths.sort_unstable();
     assert_eq!(paths, ["spec.load.duration", "spec.matrix.batchSizes"]);
+    let typo = problem(patched(&server, json!({"spec": {"prioritty": 1}})).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert_eq!((typo.code.as_str(), typo.errors[0].path.as_str()), ("invalid_patch", "spec.prioritty"));
+    assert!(typo.errors[0].message.contains("did you mean `priority`?"), "{:?}", typo.errors);
     assert_eq!(server.store.stored("demo").await.unwrap().spec.retries, 2, "nothing of the patch is applied");
     server.stop().await;
 }
