@@ -34,7 +34,7 @@ mod wall;
 pub mod world;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use em_api::ExperimentUid;
 use em_api::status::{ConditionStatus, ConditionType};
@@ -136,6 +136,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// After a look that changed something the next one rests as long as it took to look, up to this: with thousands of open experiments
 /// the API must get its turn.
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// A look that took less is in nobody's way.
+const LEAST_REST: Duration = Duration::from_millis(20);
 /// After a look that failed as a whole; longer each time, up to eight times as long.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(2);
 /// Looks one after another that each changed something; more means that two rules work against each other.
@@ -217,7 +219,7 @@ impl Reconciler {
     }
 
     async fn look(&self, memory: &mut Memory, stop: &CancellationToken) -> Look {
-        let (timer, begin) = (self.metrics.reconcile_seconds.start_timer(), clock::instant());
+        let (timer, begin) = (self.metrics.reconcile_seconds.start_timer(), Instant::now());
         let world = match observe::observe(self, memory).await {
             Ok(world) => world,
             Err(error) => {
@@ -230,7 +232,7 @@ impl Reconciler {
             }
         };
         let decisions = plan(&world);
-        let rest = clock::instant().saturating_duration_since(begin).min(LONGEST_REST);
+        let rest = begin.elapsed().min(LONGEST_REST);
         self.remember(memory, &world, &decisions.panicked);
         self.count(&world, &decisions.actions).await;
         let applied = apply::apply_all(self, memory, &world, &decisions.actions, stop).await;
@@ -242,8 +244,7 @@ impl Reconciler {
             memory.without_database = 0;
         }
         if applied.iter().any(|one| matches!(one, Applied::Done | Applied::Stale)) || !decisions.panicked.is_empty() {
-            // Timers know no less than a millisecond.
-            if rest >= Duration::from_millis(1) {
+            if rest >= LEAST_REST {
                 let _ = tokio::time::timeout(rest, stop.cancelled()).await;
             }
             return Look::Again;
