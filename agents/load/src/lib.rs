@@ -18,6 +18,7 @@ mod clock;
 mod collector;
 mod cores;
 mod exchange;
+mod key;
 mod run;
 mod signals;
 mod window;
@@ -25,7 +26,8 @@ mod wire;
 
 pub use dataset::DatasetError;
 pub use error::LoadError;
-pub use exchange::embed_once;
+pub use exchange::{Target, embed_once};
+pub use key::Key;
 pub use plan::{DatasetRef, LoadPlan};
 pub use progress::{Phase, Progress};
 pub use run::run;

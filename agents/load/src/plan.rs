@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use em_api::HumanDuration;
 use em_api::spec::{Arrival, DatasetSource, LoadLevel, TokenRange, Wire};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::LoadError;
 
@@ -18,6 +19,15 @@ pub struct LoadPlan {
     /// The name that requests carry.
     pub model: String,
     pub level: LoadLevel,
+    /// Fields beside the texts that each request carries, for example `{"truncate": true}`.
+    #[serde(default)]
+    pub fields: Map<String, Value>,
+    /// A file that holds the bearer token which requests must carry.
+    #[serde(default)]
+    pub api_key_file: Option<String>,
+    /// An environment variable that holds it instead.
+    #[serde(default)]
+    pub api_key_env: Option<String>,
     /// Texts per request.
     pub batch_size: u32,
     /// Load that flows before the window opens; nothing is drained in between.

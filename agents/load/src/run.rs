@@ -15,7 +15,7 @@ use crate::clock::{Clock, Nanos, nanos, seconds};
 use crate::collector::{Belongs, Collector, Draw};
 use crate::dataset::Texts;
 use crate::window::Window;
-use crate::{LoadError, LoadPlan, Phase, Progress, cores, dataset, exchange, signals};
+use crate::{Key, LoadError, LoadPlan, Phase, Progress, cores, dataset, exchange, signals, wire};
 
 /// Runs the trial that `plan` describes. `progress` is called once a second and at the begin of each phase, from a task of the
 /// runtime: it must not block. Cancelling ends the trial within a second; requests under way are dropped then.
@@ -86,8 +86,11 @@ impl Trial {
             }
         };
         let count = user_count(&plan);
+        let key = Key::read(plan.api_key_file.as_deref(), plan.api_key_env.as_deref())?;
         let users = Users {
-            client: exchange::client()?,
+            client: exchange::client(key.as_ref())?,
+            key,
+            tail: wire::tail(&plan.fields),
             url: exchange::endpoint(&plan.url)?,
             draw: Draw { texts, offset: plan.text_offset, batch_size: plan.batch_size },
             clock: Clock::start(),

@@ -21,9 +21,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Barrier, Mutex};
 use tokio_util::sync::CancellationToken;
 
-use crate::LoadPlan;
 use crate::clock::{Clock, Nanos};
 use crate::collector::{Draw, Sample};
+use crate::{Key, LoadPlan};
 
 pub(crate) use pacer::{Schedule, pace};
 
@@ -43,6 +43,9 @@ pub(crate) enum Message {
 pub(crate) struct Users {
     pub(crate) client: Client,
     pub(crate) url: Url,
+    pub(crate) key: Option<Key>,
+    /// See `wire::tail`.
+    pub(crate) tail: Vec<u8>,
     pub(crate) plan: LoadPlan,
     pub(crate) draw: Draw,
     pub(crate) clock: Clock,

@@ -69,7 +69,7 @@ async fn send(users: &Users, client: &Client, planned: Nanos) -> bool {
     let timeout = nanos(users.plan.timeout.0);
     let mut body = Vec::with_capacity(256 * users.plan.batch_size as usize);
     let texts = users.draw.of(number).map(|index| users.draw.texts.get(index));
-    encode(users.plan.wire, &users.plan.model, texts, &mut body);
+    encode(users.plan.wire, &users.plan.model, texts, &users.tail, &mut body);
 
     let sent = users.clock.now();
     let sample = if sent >= planned.saturating_add(timeout) {
@@ -80,7 +80,8 @@ async fn send(users: &Users, client: &Client, planned: Nanos) -> bool {
         let left = Duration::from_nanos(planned.saturating_add(timeout) - sent);
         let exchanged = exchange(client, &users.url, body, left, |answer| judge(users, answer)).await;
         let ended = nanos(exchanged.ended.saturating_duration_since(users.clock.instant(0)));
-        Sample { number, planned, sent, ended, outcome: exchanged.outcome, bytes: exchanged.bytes, fault: exchanged.fault }
+        let fault = exchanged.fault.map(|fault| users.key.as_ref().map_or_else(|| fault.clone(), |key| key.redacted(&fault)));
+        Sample { number, planned, sent, ended, outcome: exchanged.outcome, bytes: exchanged.bytes, fault }
     };
     let refused = sample.outcome == Outcome::Refused;
     let _ = users.messages.send(Message::Sample(sample));
