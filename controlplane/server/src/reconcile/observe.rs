@@ -237,6 +237,9 @@ fn cure(agent: &Path, store_dir: &Path, spec: &Spec, missing: &[(EntryKind, Stri
     }
     if !keys(EntryKind::Model).is_empty() {
         command.push_str(&format!(" --model {}", em_slurm::quote(&spec.model.id)));
+        if spec.model.revision != "main" {
+            command.push_str(&format!(" --revision {}", em_slurm::quote(&spec.model.revision)));
+        }
     }
     match keys(EntryKind::Dataset).first() {
         Some(&BUILT_IN) => command.push_str(&format!(" --dataset {BUILT_IN}")),
