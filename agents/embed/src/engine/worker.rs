@@ -12,11 +12,11 @@ use super::queue::{Queue, Waiting};
 use super::session::{Batch, GraphSession};
 
 /// Ends when the queue is closed and empty.
-pub(crate) fn start(mut session: GraphSession, queue: Arc<Queue>, metrics: Arc<Metrics>, token_budget: usize) -> JoinHandle<()> {
+pub(crate) fn start(mut session: GraphSession, queue: Arc<Queue>, metrics: Arc<Metrics>) -> JoinHandle<()> {
     let work = move || {
         // If a run panics, requests that wait must not wait for ever.
         let _closing = CloseOnDrop(&queue);
-        while let Some(texts) = queue.next(|lengths| choose(lengths, token_budget)) {
+        while let Some(texts) = queue.next(|lengths| choose(lengths, queue.budget())) {
             run(&mut session, &metrics, texts);
         }
     };

@@ -43,6 +43,7 @@ fn options(model: &tiny::Model) -> EngineOptions {
         library: Some(library()),
         device: Device::Cpu,
         threads: Some(1),
+        tokenizer_threads: None,
         max_length: None,
         token_budget: None,
         max_queue: 1000,

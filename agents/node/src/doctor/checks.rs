@@ -147,6 +147,7 @@ async fn loads(store: &Path, library: &Path) -> Result<String, String> {
         library: Some(library.to_owned()),
         device: Device::Cpu,
         threads: None,
+        tokenizer_threads: None,
         max_length: None,
         token_budget: None,
         max_queue: 1,
