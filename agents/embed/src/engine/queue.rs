@@ -146,7 +146,12 @@ impl Queue {
         let mut places = choose(&lengths);
         places.sort_unstable();
         // From the back, so that places stay true.
-        places.into_iter().rev().map(|place| state.waiting.remove(place)).collect()
+        let taken = places.into_iter().rev().map(|place| state.waiting.remove(place)).collect();
+        if !state.waiting.is_empty() {
+            // A request of many texts woke one batcher; the rest is for the next.
+            self.arrived.notify_one();
+        }
+        taken
     }
 
     pub(crate) fn depth(&self) -> usize {

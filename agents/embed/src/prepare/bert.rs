@@ -45,11 +45,7 @@ fn shared_constants(graph: &mut Builder, config: &Config) {
 fn embeddings(graph: &mut Builder, config: &Config, tensors: &Tensors) -> Result<String, SourceError> {
     let hidden = config.hidden_size;
     let words = tensors.matrix("embeddings.word_embeddings.weight", config.vocab_size, hidden)?;
-    let mut positions = tensors.matrix("embeddings.position_embeddings.weight", config.max_position_embeddings, hidden)?;
-    let types = tensors.matrix("embeddings.token_type_embeddings.weight", config.type_vocab_size, hidden)?;
-    for row in positions.values.chunks_exact_mut(hidden) {
-        row.iter_mut().zip(&types.values).for_each(|(position, first_type)| *position += first_type);
-    }
+    let positions = config.positions_with_type(tensors)?;
     graph.weight("words", &words.dims, &words.values);
     graph.weight("positions", &positions.dims, &positions.values);
 
@@ -129,7 +125,7 @@ fn exact_gelu(graph: &mut Builder, name: &str, input: &str) -> String {
 }
 
 /// `[batch, sequence, hidden]` → `[batch, hidden]`, padding left out.
-fn pool(graph: &mut Builder, pooling: Pooling, hidden: &str) -> String {
+pub(super) fn pool(graph: &mut Builder, pooling: Pooling, hidden: &str) -> String {
     match pooling {
         Pooling::Mean => {
             let mask = graph.node("pool.mask", "Cast", &["attention_mask"], vec![Attribute::int("to", 1)]);
@@ -153,7 +149,7 @@ fn pool(graph: &mut Builder, pooling: Pooling, hidden: &str) -> String {
     }
 }
 
-fn finish(graph: &mut Builder, pooled: &str, normalize: bool) {
+pub(super) fn finish(graph: &mut Builder, pooled: &str, normalize: bool) {
     if normalize {
         let along = vec![Attribute::ints("axes", &[-1]), Attribute::int("keepdims", 1)];
         let norm = graph.node("norm.length", "ReduceL2", &[pooled], along);
