@@ -37,6 +37,8 @@ pub enum EngineError {
         #[source]
         source: ort::Error,
     },
+    #[error("CUDA's runtime library cannot be loaded ({tried}): put it on LD_LIBRARY_PATH, as for ONNX Runtime itself")]
+    NoCudaRuntime { tried: String },
     #[error("loading {} into ONNX Runtime", path.display())]
     Session {
         path: PathBuf,
@@ -59,6 +61,10 @@ pub enum BatchError {
     Shape { found: Vec<i64>, texts: usize, dim: usize },
     #[error("the graph returned values that are not finite")]
     NotFinite,
+    #[error("copying to or from the GPU: CUDA error {code}")]
+    Copy { code: i32 },
+    #[error("the thread that runs batches ended by itself")]
+    Panicked,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]

@@ -147,6 +147,8 @@ async fn loads(store: &Path, library: &Path) -> Result<String, String> {
         library: Some(library.to_owned()),
         device: Device::Cpu,
         threads: None,
+        dtype: em_api::spec::Dtype::Float32,
+        sessions: Some(1),
         tokenizer_threads: None,
         max_length: None,
         token_budget: None,
