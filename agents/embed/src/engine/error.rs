@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::prepare::SourceError;
 
@@ -79,6 +80,15 @@ pub enum EmbedError {
         id: u32,
         vocab_size: usize,
     },
+    #[error("text {text} has {length} tokens and this model takes {most}: send less, or \"truncate\": true to have it cut")]
+    TooLong {
+        /// Which of the texts.
+        text: usize,
+        length: usize,
+        most: usize,
+    },
+    #[error("no vectors after {:.1} s, the deadline of this request", waited.as_secs_f64())]
+    Deadline { waited: Duration },
     #[error("splitting a text into tokens")]
     Tokenise(#[source] Arc<dyn std::error::Error + Send + Sync>),
     #[error("computing a batch")]

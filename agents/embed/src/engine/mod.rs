@@ -1,5 +1,6 @@
-//! Our embedding engine: ONNX Runtime in this process, one queue over all requests. Texts are tokenised on blocking
-//! threads, wait in the queue, and batcher threads run them: padded with texts of similar length on the CPU, packed on CUDA. Knows nothing of HTTP.
+//! Our embedding engine: ONNX Runtime in this process, one queue over all requests. Texts are tokenised on threads of their
+//! own, wait in the queue, and batcher threads run them: padded with texts of similar length on the CPU, packed on CUDA.
+//! Knows nothing of HTTP.
 
 mod batch;
 mod copy;
@@ -9,6 +10,7 @@ mod library;
 mod metrics;
 mod packed;
 mod queue;
+mod request;
 mod session;
 mod tokenizer;
 mod worker;
@@ -16,18 +18,19 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use em_api::spec::{Device, Dtype, Pooling};
 use serde::Serialize;
 
 pub use error::{EmbedError, EngineError};
 pub use metrics::{Metrics, Phase};
+pub use request::{Embedded, Times, Wishes};
+pub use tokenizer::Tokens;
 
 use crate::prepare::{self, GraphInfo, Target};
 use queue::Queue;
 use session::GraphSession;
-use tokenizer::TextTokenizer;
+use tokenizer::{TextTokenizer, Tokenisers};
 
 /// Padded tokens of a batch. On two CPU cores larger ones are slower: activations outgrow the cache.
 const TOKEN_BUDGET_CPU: usize = 1200;
@@ -47,6 +50,8 @@ pub struct EngineOptions {
     pub sessions: Option<usize>,
     /// Default: the cores that this process may use.
     pub threads: Option<usize>,
+    /// Default: half of the cores, eight at most.
+    pub tokenizer_threads: Option<usize>,
     /// Tokens a text is cut to, special ones included; default and upper bound: what the model's files say.
     pub max_length: Option<usize>,
     /// Tokens of a batch; on the CPU its texts times its longest text.
@@ -77,24 +82,9 @@ pub struct EngineInfo {
     pub graph_sha256_of_weights: String,
 }
 
-/// `[texts, dim]` f32, row-major, in the order of the texts.
-#[derive(Clone, Debug)]
-pub struct Embedded {
-    pub values: Vec<f32>,
-    pub dim: usize,
-    /// After truncation, special tokens included, padding not.
-    pub tokens: usize,
-}
-
-impl Embedded {
-    pub fn vectors(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        self.values.chunks_exact(self.dim)
-    }
-}
-
 pub struct Engine {
     queue: Arc<Queue>,
-    tokenizer: Arc<TextTokenizer>,
+    tokenisers: Tokenisers,
     metrics: Arc<Metrics>,
     info: EngineInfo,
     _workers: Workers,
@@ -118,12 +108,12 @@ impl Engine {
         };
         let sessions = options.sessions.unwrap_or(default_sessions);
         let token_budget = options.token_budget.unwrap_or(default_budget);
-        let queue = Arc::new(Queue::new(options.max_queue));
-        let metrics = Arc::new(Metrics::new());
+        let queue = Arc::new(Queue::new(options.max_queue, token_budget));
+        let metrics = Arc::new(Metrics::new(&queue.dropped));
         let mut workers = Workers { queue: Arc::clone(&queue), threads: Vec::new() };
         for _ in 0..sessions {
             let session = GraphSession::load(&library, &prepared, threads, max_length)?;
-            workers.threads.push(worker::start(session, Arc::clone(&queue), Arc::clone(&metrics), token_budget)?);
+            workers.threads.push(worker::start(session, Arc::clone(&queue), Arc::clone(&metrics))?);
         }
         let info = EngineInfo {
             device: options.device,
@@ -140,38 +130,9 @@ impl Engine {
             runtime: session::runtime_version(),
             graph_sha256_of_weights: prepared.info.source_sha256,
         };
-        Ok(Self { queue, tokenizer: Arc::new(tokenizer), metrics, info, _workers: workers })
-    }
-
-    /// One vector a text, in order; longer texts are cut. Dropping the future takes the texts out of the queue.
-    /// Errors: [`EmbedError::Full`] when the queue holds `max_queue` texts, [`EmbedError::Closed`] after [`Engine::close`].
-    /// Needs a tokio runtime.
-    pub async fn embed(&self, texts: Vec<String>) -> Result<Embedded, EmbedError> {
-        self.queue.admits(texts.len())?;
-        let started = Instant::now();
-        let tokenizer = Arc::clone(&self.tokenizer);
-        let tokens = tokio::task::spawn_blocking(move || tokenizer.encode(texts)).await.map_err(|_| EmbedError::Closed)??;
-        self.metrics.phase(Phase::Tokenise, started.elapsed());
-        self.run(tokens).await
-    }
-
-    /// Like [`Engine::embed`] for token ids of this model's vocabulary, taken as they are but for the cut.
-    pub async fn embed_tokens(&self, mut tokens: Vec<Vec<u32>>) -> Result<Embedded, EmbedError> {
-        let vocab_size = self.info.vocab_size;
-        for (list, ids) in tokens.iter_mut().enumerate() {
-            if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-                return Err(EmbedError::TokenId { list, id, vocab_size });
-            }
-            ids.truncate(self.info.max_length);
-        }
-        self.run(tokens).await
-    }
-
-    async fn run(&self, tokens: Vec<Vec<u32>>) -> Result<Embedded, EmbedError> {
-        let count = tokens.iter().map(Vec::len).sum();
-        let dim = self.info.embedding_dim;
-        let values = self.queue.submit(tokens, dim)?.vectors().await?;
-        Ok(Embedded { values, dim, tokens: count })
+        let tokenisers =
+            Tokenisers::start(tokenizer, options.tokenizer_threads.unwrap_or_else(|| (allowed_cores() / 2).clamp(1, 8)));
+        Ok(Self { tokenisers, queue, metrics, info, _workers: workers })
     }
 
     pub fn info(&self) -> &EngineInfo {

@@ -13,12 +13,7 @@ use super::{EmbedError, EngineError};
 
 /// Returns once the session has run its first batches. The thread ends when the queue is closed and empty.
 /// Errors: [`EngineError::FirstBatch`].
-pub(crate) fn start(
-    mut session: GraphSession,
-    queue: Arc<Queue>,
-    metrics: Arc<Metrics>,
-    token_budget: usize,
-) -> Result<JoinHandle<()>, EngineError> {
+pub(crate) fn start(mut session: GraphSession, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Result<JoinHandle<()>, EngineError> {
     let (ready, warm) = mpsc::channel::<Result<(), BatchError>>();
     let work = move || {
         // What CUDA records belongs to the thread that recorded it, so this one warms up.
@@ -31,7 +26,7 @@ pub(crate) fn start(
         }
         // If a run panics, requests that wait must not wait for ever.
         let _closing = CloseOnDrop(&queue);
-        while let Some(texts) = queue.next(|lengths| session.choose(lengths, token_budget)) {
+        while let Some(texts) = queue.next(|lengths| session.choose(lengths, queue.budget())) {
             run(&mut session, &metrics, texts);
         }
     };

@@ -47,6 +47,7 @@ fn options(model: &tiny::Model) -> EngineOptions {
         dtype: Dtype::Float32,
         sessions: None,
         threads: Some(1),
+        tokenizer_threads: None,
         max_length: None,
         token_budget: None,
         max_queue: 1000,
