@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::apply::{self, Failure};
 use super::disk::Work;
+use super::listing::Listing;
 use super::trouble::Troubles;
 use super::world::{Knobs, Slurm, Sources, Step, View, World};
 use super::{Memory, Reconciler, pace::Pace};
@@ -134,7 +135,7 @@ async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> 
     }
 }
 
-/// Of attempts whose job the listing lacks: the witness file each, and one look-up in accounting for all of them.
+/// Of attempts whose job the listing lacks, though it may have another one of their name: the witness file each, and one look-up in accounting for all of them.
 async fn ask_other_sources(
     reconciler: &Reconciler,
     pace: &mut Pace,
@@ -142,10 +143,10 @@ async fn ask_other_sources(
     open: &[Open],
     jobs: &[JobView],
 ) -> HashMap<AttemptId, Sources> {
-    let listed: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    let listing = Listing::of(jobs);
     let (mut sources, mut wanted) = (HashMap::new(), Vec::new());
     for one in open {
-        for attempt in one.attempts.iter().filter(|attempt| !listed.contains(attempt.job_name.as_str())) {
+        for attempt in one.attempts.iter().filter(|attempt| listing.mine(attempt).kept.is_none()) {
             let (lookup, read_witness) = match &attempt.state {
                 AttemptState::Submitting { since } => (settled(*since, knobs), false),
                 AttemptState::Submitted(submitted) if submitted.over.is_none() => (true, true),
