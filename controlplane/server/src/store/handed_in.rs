@@ -39,6 +39,8 @@ pub enum Delivery {
     Agent,
     /// From the job directory: an older epoch's work counts if it ended before the newer epoch claimed.
     Spool,
+    /// With an experiment that was measured without this server, and stored as one that has ended.
+    Import,
 }
 
 impl Store {
@@ -121,7 +123,7 @@ fn may_deliver(attempt: &Attempt, measurement: &Measurement, delivery: Delivery)
         (None, Delivery::Agent) => false,
         (Some(claim), Delivery::Spool) => measurement.epoch >= claim.epoch || measurement.finished_at <= claim.at,
         // The whole job ran while the server was away: `mkdir` in the job directory decided the claim.
-        (None, Delivery::Spool) => true,
+        (None, Delivery::Spool) | (_, Delivery::Import) => true,
     }
 }
 
@@ -236,7 +238,7 @@ impl Write {
         let outcome = match accepted {
             Some(held) if held == sha256 => return Ok(PutOutcome::Same),
             // What has ended does not move any more: its phase and its results were told to people.
-            _ if over => return Ok(PutOutcome::Fenced),
+            _ if over && delivery != Delivery::Import => return Ok(PutOutcome::Fenced),
             Some(_) => PutOutcome::Differs,
             None => PutOutcome::Accepted,
         };

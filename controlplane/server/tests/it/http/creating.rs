@@ -90,6 +90,9 @@ async fn yaml_says_the_same_as_json() {
     }
     let json = server.ask(Method::POST, "/experiments").json(&experiment("demo")).send().await.unwrap();
     assert_eq!(json.status(), StatusCode::OK);
+    let two = server.ask(Method::POST, "/experiments").header("content-type", "application/yaml").body(format!("{YAML}---{YAML}"));
+    let refused = problem(two.send().await.unwrap(), StatusCode::BAD_REQUEST).await;
+    assert!(refused.detail.contains("post one experiment a request"), "{}", refused.detail);
     assert_eq!(names(&server).await, ["demo"]);
     server.stop().await;
 }
