@@ -19,6 +19,8 @@ const DRIFT_THAT_MATTERS: f64 = 0.10;
 const BIAS_THAT_MATTERS: f64 = 0.05;
 /// One-sided significance of both tests; strict, because every trial is tested.
 const SIGNIFICANCE: f64 = 0.999;
+/// A second within so many standard deviations of the rest is part of it.
+const EXPLAINED: f64 = 2.5;
 /// A pause is a standstill when at least so many requests were due in it (e⁻¹² if they came at random), in at least 3 s.
 const REQUESTS_DUE: f64 = 12.0;
 const SECONDS_STILL: usize = 3;
@@ -111,6 +113,8 @@ pub fn onset(per_second: &[f64]) -> usize {
 /// What lies before the cut, against the rest.
 struct Transient {
     cut: usize,
+    /// What MSER alone cuts.
+    mser: usize,
     /// Mean of the rest.
     level: f64,
     change: f64,
@@ -120,6 +124,8 @@ fn transient(per_second: &[f64]) -> Option<Transient> {
     let n = per_second.len();
     let error_after = |cut: usize| squares(&per_second[cut..]) / ((n - cut) as f64).powi(2);
     let cut = (0..=n / 2).min_by(|a, b| error_after(*a).total_cmp(&error_after(*b)))?;
+    let mser = cut;
+    let cut = without_lucky_seconds(per_second, cut);
     let (head, rest) = per_second.split_at(cut);
     if head.is_empty() || rest.len() < 3 {
         return None;
@@ -132,14 +138,25 @@ fn transient(per_second: &[f64]) -> Option<Transient> {
     // The cut was chosen among n/2, so the test must be that much stricter (Bonferroni).
     let probability = 1.0 - (1.0 - SIGNIFICANCE) / (n / 2) as f64;
     let significant = (mean(head) - level).abs() > student_quantile(degrees as u32, probability) * error;
-    significant.then(|| Transient { cut, level, change: mean(head) / level - 1.0 })
+    significant.then(|| Transient { cut, mser, level, change: mean(head) / level - 1.0 })
+}
+
+/// MSER also cuts seconds that only happened to lie off the mean: those that the rest's own scatter explains are given back.
+fn without_lucky_seconds(per_second: &[f64], cut: usize) -> usize {
+    let rest = &per_second[cut..];
+    if rest.len() < 3 {
+        return cut;
+    }
+    let (level, scatter) = (mean(rest), (squares(rest) / (rest.len() - 1) as f64).sqrt());
+    let explained = per_second[..cut].iter().rev().take_while(|value| (*value - level).abs() <= EXPLAINED * scatter).count();
+    cut - explained
 }
 
 fn slow_start(per_second: &[f64]) -> Option<Unsteady> {
     let found = transient(per_second)?;
     // A cut near the half means that no part is steady: a drift, not a start.
     let bias = (mean(per_second) / found.level - 1.0).abs();
-    (found.cut <= per_second.len() / 3 && bias >= BIAS_THAT_MATTERS)
+    (found.mser <= per_second.len() / 3 && bias >= BIAS_THAT_MATTERS)
         .then_some(Unsteady::SlowStart { seconds: found.cut, change: found.change })
 }
 
