@@ -29,7 +29,10 @@ impl Inputs {
                 None => texts,
             };
             let trace = match shape {
-                Some(Shape::Trace(path)) => Some(Arc::new(Trace::load(&path)?)),
+                Some(Shape::Trace { path, rate }) => {
+                    let trace = Trace::load(&path)?;
+                    Some(Arc::new(rate.map_or_else(|| trace.clone(), |rate| trace.stretched_to(rate))))
+                }
                 _ => None,
             };
             Ok((texts, trace))

@@ -76,8 +76,13 @@ pub enum Shape {
     Ramp { from: f64, to: f64, over: HumanDuration },
     /// One rate after the other from the begin of the window on; the last one stays.
     Steps(Vec<Step>),
-    /// Send times of a file; see [`trace`](crate::trace). After its end it begins anew.
-    Trace(PathBuf),
+    /// Send times of a file; see [`trace`](crate::trace). After its end it begins anew. `rate`: times are stretched so that this is
+    /// its mean; absent: as they are.
+    Trace {
+        path: PathBuf,
+        #[serde(default)]
+        rate: Option<f64>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,6 +157,9 @@ impl LoadPlan {
             Some(Shape::Ramp { from, to, .. }) if !(rate(*from) && rate(*to)) => {
                 return refuse("shape.ramp", "rates must be above 0 and at most 1000000 per second");
             }
+            Some(Shape::Trace { rate: Some(mean), .. }) if !rate(*mean) => {
+                return refuse("shape.trace.rate", "must be above 0 and at most 1000000 per second");
+            }
             Some(Shape::Steps(steps)) if steps.is_empty() || steps.iter().any(|step| !rate(step.rate)) => {
                 return refuse("shape.steps", "give at least one; rates must be above 0 and at most 1000000 per second");
             }
@@ -204,7 +212,7 @@ impl LoadPlan {
         Some(match &self.shape {
             Some(Shape::Ramp { from, to, .. }) => from.max(*to),
             Some(Shape::Steps(steps)) => steps.iter().map(|step| step.rate).fold(begin, f64::max),
-            Some(Shape::Trace(_)) | None => begin,
+            Some(Shape::Trace { .. }) | None => begin,
         })
     }
 }

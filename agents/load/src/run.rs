@@ -31,7 +31,11 @@ pub async fn run(
         let inputs = Inputs::load(&plan).await?;
         let report = match plan.level {
             LoadLevel::FindMax(search) => find_max::run(&plan, search, &inputs, &cancel, &progress).await?,
-            _ => Trial::start(plan.clone(), &inputs, None, cancel.clone())?.measure(&progress).await?.report,
+            _ => {
+                let measured = Trial::start(plan.clone(), &inputs, None, cancel.clone())?.measure(&progress).await?;
+                warn_of_repeats(measured.drawn, inputs.texts.len() as u64);
+                measured.report
+            }
         };
         Ok::<_, LoadError>((report, inputs))
     };
@@ -53,4 +57,10 @@ pub async fn run(
     }
     Ok(report)
     // The guard of the signals cancels the child token: users that are still there end.
+}
+
+fn warn_of_repeats(drawn: u64, texts: u64) {
+    if drawn > texts {
+        tracing::warn!(drawn, texts, "{drawn} texts were sent of {texts}: some more than once, so caches may have helped");
+    }
 }

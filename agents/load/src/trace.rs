@@ -17,7 +17,7 @@ pub(crate) struct Entry {
     pub(crate) words: Option<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trace {
     /// In the order of time, from 0 on; never empty.
     entries: Vec<Entry>,
@@ -69,6 +69,14 @@ impl Trace {
         let count = self.entries.len() as u64;
         let entry = self.entries[(number % count) as usize];
         Entry { at: entry.at + number / count * self.period, ..entry }
+    }
+
+    /// The same pattern at another mean rate, requests per second.
+    pub(crate) fn stretched_to(&self, rate: f64) -> Self {
+        let factor = self.mean_rate() / rate;
+        let stretch = |time: Nanos| (time as f64 * factor).round() as Nanos;
+        let entries = self.entries.iter().map(|entry| Entry { at: stretch(entry.at), ..*entry }).collect();
+        Self { entries, period: stretch(self.period).max(1) }
     }
 
     /// Requests per second.
@@ -134,6 +142,8 @@ mod tests {
         let at: Vec<(u64, Option<u32>)> = (0..4).map(|n| csv.entry(n)).map(|e| (e.at / 1_000_000, e.words)).collect();
         assert_eq!(at, [(0, Some(12)), (250, None), (2_000, Some(9)), (3_000, Some(12))]);
         assert!((csv.mean_rate() - 1.0).abs() < 1e-9);
+        let faster = csv.stretched_to(4.0);
+        assert_eq!((faster.entry(2).at, faster.entry(3).at), (SECOND / 2, SECOND * 3 / 4));
         let json =
             Trace::parse("{\"timestamp\": 100, \"input_length\": 64, \"output_length\": 1}\n{\"timestamp\": 600}\n").unwrap();
         assert_eq!(json.entry(0), Entry { at: 0, texts: None, words: Some(64) });

@@ -260,10 +260,6 @@ impl Watch {
     fn report(mut self, inputs: &Inputs) -> Result<Measured, LoadError> {
         let plan = &self.users.plan;
         let drawn = self.users.draw.drawn();
-        let texts = self.users.draw.texts.len() as u64;
-        if drawn > texts {
-            tracing::warn!(drawn, texts, "{drawn} texts were sent of {texts}: some more than once, so caches may have helped");
-        }
         if let Some(requests) = self.collector.requests.take() {
             requests.finish()?;
         }

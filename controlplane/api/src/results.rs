@@ -222,7 +222,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerdictReason {
-    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `parity`, `unreadable`.
+    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `limit`, `parity`, `unreadable`.
     pub code: String,
     pub message: String,
 }

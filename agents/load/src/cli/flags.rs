@@ -110,7 +110,7 @@ pub struct Level {
 
 impl Flags {
     pub fn plan(self) -> anyhow::Result<LoadPlan> {
-        let shape = self.ramp.or(self.steps.map(Shape::Steps)).or(self.trace.map(Shape::Trace));
+        let shape = self.ramp.or(self.steps.map(Shape::Steps)).or(self.trace.map(|path| Shape::Trace { path, rate: None }));
         let Level { concurrency, request_rate, text_rate, find_max } = self.level;
         let given = concurrency
             .map(LoadLevel::Concurrency)

@@ -50,7 +50,7 @@ pub(super) fn nominal_rate(shape: &Shape) -> anyhow::Result<f64> {
     Ok(match shape {
         Shape::Ramp { to, .. } => *to,
         Shape::Steps(steps) => steps.iter().map(|step| step.rate).fold(0.0, f64::max),
-        Shape::Trace(path) => {
+        Shape::Trace { path, .. } => {
             let rate = Trace::load(path).context("--trace")?.mean_rate();
             (rate * 1_000.0).round() / 1_000.0
         }
