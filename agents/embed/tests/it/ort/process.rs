@@ -118,8 +118,8 @@ async fn a_taken_port_has_an_exit_code_of_its_own() {
 
 #[tokio::test]
 async fn a_model_that_cannot_be_served_ends_the_process_with_the_reason() {
-    let model = Model::new(1).with_config("model_type", json!("modernbert"));
+    let model = Model::new(1).with_config("model_type", json!("t5"));
     let output = command(model.dir(), "0", &[]).output().expect("EM_TEST_AGENT starts");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("modernbert"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("t5"));
 }
