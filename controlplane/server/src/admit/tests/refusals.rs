@@ -31,6 +31,7 @@ fn all_mistakes_come_at_once() {
     spec.slurm.time: `4 hours` is not a Slurm time; write for example 4h, 90m, 04:00:00 or 1-12:00 (a bare number is minutes)
     spec.slurm.cpus_per_task: unknown field `cpus_per_task`; did you mean `cpusPerTask`?
     spec.backends[1].type: `hugingface` is not a backend type; did you mean `huggingface`? known: ort, vllm, huggingface, tei, openai
+    spec.checks.parity.reference: no backend is named `hff`; did you mean `hf`? known: ort, hf
     "#);
 }
 
@@ -107,7 +108,7 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/backends/0/batch", json!(8), "has no effect on ort"),
         ("/spec/backends/0/dtype", json!("float16"), "ort computes in float32 only"),
         ("/spec/backends/1/dtype", json!("int8"), "cannot compute in int8"),
-        ("/spec/backends/0/image", json!("vllm:latest"), "is not available yet"),
+        ("/spec/backends/0/image", json!("vllm:latest"), "belongs to tei"),
         ("/spec/backends/0/command", json!("serve --port 1"), "expected a list of words"),
         ("/spec/backends/0/command", json!([]), "names no program"),
         ("/spec/backends/0/args", json!("--a"), "expected a list"),
