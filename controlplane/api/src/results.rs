@@ -203,10 +203,20 @@ pub struct TrialResult {
     pub window_s: f64,
     pub texts_per_second: f64,
     pub requests_per_second: f64,
+    /// Ends of the 95 % interval within this one run: block bootstrap over its seconds. Repetitions scatter more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts_per_second_within: Option<Within>,
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub verdict: Verdict,
     pub reasons: Vec<VerdictReason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Within {
+    pub low: f64,
+    pub high: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,7 +231,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerdictReason {
-    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `parity`, `unreadable`.
+    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `limit`, `parity`, `unreadable`.
     pub code: String,
     pub message: String,
 }

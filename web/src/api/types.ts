@@ -18,7 +18,13 @@ export interface Experiment {
     model: { id: string; revision: string; dtype: string };
     dataset: { source: string; limit: number };
     backends: { name: string; type: string; device: string }[];
-    matrix: { batchSizes: number[]; concurrency?: number[]; requestRate?: number[]; textRate?: number[] };
+    matrix: {
+      batchSizes: number[];
+      concurrency?: number[];
+      requestRate?: number[];
+      textRate?: number[];
+      findMax?: { p99Ms: number; probe: string };
+    };
     load: { duration: string; warmup: string; repetitions: number };
   };
   status: Status;
@@ -79,7 +85,11 @@ export interface Live {
   secondsLeft: number | null;
 }
 
-export type LoadLevel = { concurrency: number } | { requestRate: number } | { textRate: number };
+export type LoadLevel =
+  | { concurrency: number }
+  | { requestRate: number }
+  | { textRate: number }
+  | { findMax: { p99Ms: number; probe: string } };
 
 export interface Estimate {
   mean: number;

@@ -3,9 +3,13 @@
 mod cancel;
 mod cli;
 mod data;
+mod known;
 mod outcomes;
 mod pace;
+mod scripted;
+mod search;
 mod server;
+mod shapes;
 mod wires;
 
 use std::path::PathBuf;
@@ -42,8 +46,14 @@ fn plan(url: &str, data: &tempfile::TempDir, level: LoadLevel) -> LoadPlan {
         arrival: Arrival::Constant,
         dataset: DatasetRef { source: DatasetSource::Text, path: PathBuf::from(data.path()), limit: 1_000, seed: 42 },
         text_offset: 0,
+        shape: None,
+        batch_mix: None,
+        length_mix: None,
         text_tokens: None,
         expected_dim: None,
+        normalized: false,
+        headroom_requests_per_s: Some(1e6),
+        requests: None,
         cores: None,
         deadline: HumanDuration::from_secs(60),
     }

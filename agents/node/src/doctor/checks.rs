@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use em_api::inputs::{Entry, EntryKind, key_of};
 use em_api::plan::Plan;
-use em_api::spec::{Backend, BackendKind, Device};
+use em_api::spec::{Backend, BackendKind, Device, Dtype};
 use em_embed::engine::{Engine, EngineOptions};
 use tokio::process::Command;
 
@@ -160,7 +160,10 @@ async fn loads(store: &Path, library: &Path) -> Result<String, String> {
         model_dir,
         library: Some(library.to_owned()),
         device: Device::Cpu,
+        dtype: Dtype::Float32,
+        sessions: None,
         threads: None,
+        tokenizer_threads: None,
         max_length: None,
         token_budget: None,
         max_queue: 1,

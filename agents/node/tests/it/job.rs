@@ -77,6 +77,8 @@ impl Job {
                 warmup: HumanDuration(Duration::from_millis(500)),
                 repetitions: 1,
                 arrival: Arrival::Constant,
+                ramp: None,
+                trace: None,
                 text_tokens: None,
                 wire: Wire::OpenaiFloat,
                 timeout: HumanDuration::from_secs(10),

@@ -53,7 +53,7 @@ pub(super) fn check(spec: &Spec, errors: &Errors) {
         let message = "poisson belongs to open loop: set `matrix.requestRate` or `matrix.textRate` in place of concurrency";
         errors.push("spec.load.arrival", message);
     }
-    let trial = estimate::trial_seconds(&spec.load);
+    let trial = estimate::trial_seconds(spec);
     let time = u64::from(spec.slurm.time.minutes) * 60;
     if trial >= time && errors.none_under("spec.load") && errors.none_under("spec.slurm.time") {
         let message = format!("{} is too short for a single trial of {}", spec.slurm.time, estimate::words(trial));

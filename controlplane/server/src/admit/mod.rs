@@ -106,7 +106,7 @@ fn read_spec(node: Node<'_>) -> Option<Spec> {
     let model = model::read_model(object.field("model").required());
     let dataset = model::read_dataset(object.field("dataset"));
     let matrix = load::read_matrix(object.field("matrix"));
-    let load = load::read_load(object.field("load"));
+    let load = load::read_load(object.field("load"), &matrix);
     let slurm = slurm::read(object.field("slurm"));
     let checks = checks::read(object.field("checks"));
     let dtype = model.as_ref().map_or(Dtype::Float32, |model| model.dtype);

@@ -77,6 +77,7 @@ fn add(total: &mut OutcomeCounts, part: &OutcomeCounts) {
     }
     total.wrong_shape += part.wrong_shape;
     total.not_finite += part.not_finite;
+    total.wrong_norm += part.wrong_norm;
     total.late += part.late;
     total.other += part.other;
 }

@@ -138,6 +138,8 @@ fn load_report(
             cpu_s: 1.0,
             cores: vec![0, 1],
             headroom_requests_per_s: Some(9_000.0),
+            slip_p99_ms: Some(0.1),
+            cpu_wait_s: Some(0.2),
             version: "0.1.0".to_owned(),
         },
         dataset: DatasetReport {
@@ -148,6 +150,7 @@ fn load_report(
             malformed_lines: 0,
         },
         error_examples: Vec::new(),
+        find_max: None,
     }
 }
 

@@ -65,10 +65,7 @@ pub fn compute(input: &ResultsInput) -> Results {
 
 /// The levels of the one load axis that is set.
 pub(crate) fn load_levels(matrix: &Matrix) -> Vec<LoadLevel> {
-    let concurrency = matrix.concurrency.iter().flatten().map(|users| LoadLevel::Concurrency(*users));
-    let requests = matrix.request_rate.iter().flatten().map(|rate| LoadLevel::RequestRate(*rate));
-    let texts = matrix.text_rate.iter().flatten().map(|rate| LoadLevel::TextRate(*rate));
-    concurrency.chain(requests).chain(texts).collect()
+    matrix.levels()
 }
 
 pub(crate) fn expected_trials(spec: &Spec) -> usize {
