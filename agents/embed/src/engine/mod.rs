@@ -96,7 +96,7 @@ impl Engine {
         let dir = options.model_dir.as_path();
         let target = Target { device: options.device, dtype: options.dtype };
         let prepared = prepare::prepared(dir, options.pooling, options.normalize, target)?
-            .ok_or_else(|| EngineError::NotPrepared { dir: dir.to_owned() })?;
+            .ok_or_else(|| EngineError::NotPrepared { dir: dir.to_owned(), target })?;
         let max_length = max_length(options.max_length, &prepared.info)?;
         let tokenizer = TextTokenizer::load(dir, max_length)?;
 
