@@ -24,5 +24,6 @@ describe("format", () => {
   it("names each kind of load", () => {
     expect(loadLevel({ concurrency: 10 })).toBe("10 in flight");
     expect(loadLevel({ textRate: 4000 })).toBe("4,000 texts/s offered");
+    expect(loadLevel({ findMax: { p99Ms: 50, probe: "30s" } })).toBe("largest rate with p99 ≤ 50 ms");
   });
 });

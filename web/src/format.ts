@@ -46,15 +46,22 @@ export function ago(time: string, now: number): string {
 }
 
 /** All levels of the one load axis that an experiment sets. */
-export function loadLevels(matrix: { concurrency?: number[] | null; requestRate?: number[] | null; textRate?: number[] | null }): string {
+export function loadLevels(matrix: {
+  concurrency?: number[] | null;
+  requestRate?: number[] | null;
+  textRate?: number[] | null;
+  findMax?: { p99Ms: number } | null;
+}): string {
   if (matrix.concurrency?.length) return `${matrix.concurrency.join(", ")} in flight`;
   if (matrix.requestRate?.length) return `${matrix.requestRate.map(number).join(", ")} requests/s`;
   if (matrix.textRate?.length) return `${matrix.textRate.map(number).join(", ")} texts/s offered`;
+  if (matrix.findMax) return `largest rate with p99 ≤ ${number(matrix.findMax.p99Ms)} ms`;
   return "—";
 }
 
 export function loadLevel(load: LoadLevel): string {
   if ("concurrency" in load) return `${load.concurrency} in flight`;
   if ("requestRate" in load) return `${number(load.requestRate)} requests/s`;
+  if ("findMax" in load) return `largest rate with p99 ≤ ${number(load.findMax.p99Ms)} ms`;
   return `${number(load.textRate)} texts/s offered`;
 }

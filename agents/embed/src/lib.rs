@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod launch;
+pub mod parity;
 pub mod prepare;
 pub mod serve;
 pub mod setup;

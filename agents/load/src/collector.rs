@@ -7,17 +7,21 @@ use em_stats::histogram;
 use hdrhistogram::Histogram;
 
 use crate::clock::{Nanos, SECOND, seconds};
-use crate::dataset::Texts;
+use crate::draw::{Draw, Portion};
 use crate::exchange::Outcome;
+use crate::requests::{Requests, Row};
 use crate::window::{Place, Window};
 
 /// One request, from its planned send time to its last byte.
 pub(crate) struct Sample {
-    /// Number of the request in this trial; its texts follow from it.
+    /// Number of the request in this trial.
     pub(crate) number: u64,
+    pub(crate) portion: Portion,
     pub(crate) planned: Nanos,
     pub(crate) sent: Nanos,
     pub(crate) ended: Nanos,
+    /// A user was free when it was due.
+    pub(crate) free: bool,
     pub(crate) outcome: Outcome,
     pub(crate) bytes: u64,
     pub(crate) fault: Option<String>,
@@ -32,22 +36,6 @@ pub(crate) enum Belongs {
     ByPlan,
 }
 
-/// Which texts a request carries.
-#[derive(Clone)]
-pub(crate) struct Draw {
-    pub(crate) texts: Arc<Texts>,
-    pub(crate) offset: u64,
-    pub(crate) batch_size: u32,
-}
-
-impl Draw {
-    /// Numbers, in drawn order, of the texts of request `number`.
-    pub(crate) fn of(&self, number: u64) -> impl Iterator<Item = usize> + use<> {
-        let first = self.offset + number * u64::from(self.batch_size);
-        (first..first + u64::from(self.batch_size)).map(|index| index as usize)
-    }
-}
-
 /// Upper bounds of the histogram of words per text.
 const WORD_BOUNDS: [u32; 14] = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, u32::MAX];
 const MAX_EXAMPLES: usize = 5;
@@ -55,29 +43,44 @@ const MAX_EXAMPLES: usize = 5;
 pub(crate) struct Collector {
     pub(crate) window: Window,
     belongs: Belongs,
-    draw: Draw,
+    draw: Arc<Draw>,
     pub(crate) counts: OutcomeCounts,
+    pub(crate) texts_ok: u64,
+    /// Counts requests over a limit of latency.
+    pub(crate) over: Over,
+    /// Where every request is written to.
+    pub(crate) requests: Option<Requests>,
     pub(crate) response_bytes: u64,
     pub(crate) dim: Option<u32>,
     latency: Histogram<u64>,
     service_time: Histogram<u64>,
     slip: Histogram<u64>,
+    /// Slip of the requests for which a user was free.
+    own_slip: Histogram<u64>,
     bins: Vec<SecondBin>,
     words: LengthHistogram,
     pub(crate) examples: Vec<String>,
     pub(crate) live: Live,
 }
 
+/// Requests of the window that took longer than `limit`, or failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Over {
+    pub(crate) limit: Option<Nanos>,
+    pub(crate) count: u64,
+}
+
 /// What is shown while the trial runs: all requests that ended in this phase.
 pub(crate) struct Live {
     pub(crate) requests: u64,
+    pub(crate) texts: u64,
     pub(crate) errors: u64,
     pub(crate) latency: Histogram<u64>,
 }
 
 impl Live {
     fn new() -> Self {
-        Self { requests: 0, errors: 0, latency: histogram::new() }
+        Self { requests: 0, texts: 0, errors: 0, latency: histogram::new() }
     }
 
     pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
@@ -86,17 +89,21 @@ impl Live {
 }
 
 impl Collector {
-    pub(crate) fn new(window: Window, belongs: Belongs, draw: Draw) -> Self {
+    pub(crate) fn new(window: Window, belongs: Belongs, draw: Arc<Draw>) -> Self {
         Self {
             window,
             belongs,
             draw,
             counts: OutcomeCounts::default(),
+            texts_ok: 0,
+            over: Over::default(),
+            requests: None,
             response_bytes: 0,
             dim: None,
             latency: histogram::new(),
             service_time: histogram::new(),
             slip: histogram::new(),
+            own_slip: histogram::new(),
             bins: Vec::new(),
             words: LengthHistogram { upper: WORD_BOUNDS.to_vec(), counts: vec![0; WORD_BOUNDS.len()], total_words: 0 },
             examples: Vec::new(),
@@ -117,6 +124,7 @@ impl Collector {
             Belongs::ByEnd => sample.ended,
             Belongs::ByPlan => sample.planned,
         });
+        self.write(&sample, place);
         match place {
             Place::Before => {}
             // Under way when a closed loop ended; an open loop's schedule is simply over.
@@ -125,12 +133,40 @@ impl Collector {
         }
     }
 
+    fn write(&mut self, sample: &Sample, place: Place) {
+        let Some(requests) = &mut self.requests else { return };
+        let valid = matches!(sample.outcome, Outcome::Valid { .. });
+        let late = valid && (place == Place::After || self.window.place(sample.ended) == Place::After);
+        requests.push(Row {
+            number: sample.number,
+            planned_us: since(self.window.start, sample.planned),
+            sent_us: since(self.window.start, sample.sent),
+            ended_us: since(self.window.start, sample.ended),
+            latency_us: micros(sample.planned, sample.ended),
+            service_us: micros(sample.sent, sample.ended),
+            slip_us: micros(sample.planned, sample.sent),
+            texts: sample.portion.texts,
+            bytes: sample.bytes,
+            outcome: if late { "late" } else { sample.outcome.word() },
+            status: if let Outcome::Status(code) = sample.outcome { Some(code) } else { None },
+            in_window: place == Place::Inside,
+        });
+    }
+
     fn count(&mut self, sample: Sample) {
         let late = self.window.place(sample.ended) == Place::After;
-        self.slip.saturating_record(micros(sample.planned, sample.sent));
+        let slip = micros(sample.planned, sample.sent);
+        self.slip.saturating_record(slip);
+        if sample.free {
+            self.own_slip.saturating_record(slip);
+        }
+        let valid = matches!(sample.outcome, Outcome::Valid { .. });
+        let too_slow = self.over.limit.is_some_and(|limit| sample.ended.saturating_sub(sample.planned) > limit);
+        self.over.count += u64::from(self.over.limit.is_some() && (too_slow || !valid));
         self.response_bytes += sample.bytes;
-        for index in self.draw.of(sample.number) {
-            self.add_words(self.draw.texts.words(index));
+        let draw = self.draw.clone();
+        for index in draw.indices(sample.portion) {
+            self.add_words(draw.texts.words(index));
         }
         if let Some(fault) = sample.fault
             && self.examples.len() < MAX_EXAMPLES
@@ -158,10 +194,11 @@ impl Collector {
             }
         };
         if !late {
-            let batch_size = u64::from(self.draw.batch_size);
+            let texts = if valid { u64::from(sample.portion.texts) } else { 0 };
+            self.texts_ok += texts;
             let bin = self.bin(sample.ended);
             bin.requests_ok += u64::from(valid);
-            bin.texts_ok += if valid { batch_size } else { 0 };
+            bin.texts_ok += texts;
             bin.errors += u64::from(!valid);
         }
     }
@@ -174,6 +211,7 @@ impl Collector {
             Outcome::Status(code) => self.counts.http_status.entry(*code).or_default(),
             Outcome::WrongShape => &mut self.counts.wrong_shape,
             Outcome::NotFinite => &mut self.counts.not_finite,
+            Outcome::WrongNorm => &mut self.counts.wrong_norm,
             Outcome::Other => &mut self.counts.other,
         }
     }
@@ -181,6 +219,7 @@ impl Collector {
     fn show(&mut self, sample: &Sample) {
         if matches!(sample.outcome, Outcome::Valid { .. }) {
             self.live.requests += 1;
+            self.live.texts += u64::from(sample.portion.texts);
             self.live.latency.saturating_record(micros(sample.planned, sample.ended));
         } else {
             self.live.errors += 1;
@@ -221,10 +260,20 @@ impl Collector {
         self.words.clone()
     }
 
+    /// The p99 of the generator's own lateness, milliseconds.
+    pub(crate) fn own_slip_p99_ms(&self) -> Option<f64> {
+        (!self.own_slip.is_empty()).then(|| self.own_slip.value_at_quantile(0.99) as f64 / 1_000.0)
+    }
+
     /// Latency from the planned send time, service time, slip.
     pub(crate) fn histograms(&self) -> [EncodedHistogram; 3] {
         [&self.latency, &self.service_time, &self.slip].map(|histogram| EncodedHistogram(histogram::encode(histogram)))
     }
+}
+
+/// Microseconds after `start`; negative before it.
+fn since(start: Nanos, at: Nanos) -> i64 {
+    (at as i64 - start as i64) / 1_000
 }
 
 fn micros(from: Nanos, to: Nanos) -> u64 {
@@ -247,12 +296,14 @@ mod tests {
         let path = folder.path().join("texts.txt");
         std::fs::write(&path, "one\ntwo words\nthree words here\n").unwrap();
         let texts = crate::dataset::load(&DatasetRef { source: DatasetSource::Text, path, limit: 10, seed: 1 }).unwrap();
-        Collector::new(Window::new(SECOND, 2 * SECOND, 0), belongs, Draw { texts: Arc::new(texts), offset: 0, batch_size: 3 })
+        let draw = Draw::new(Arc::new(texts), &crate::LoadPlan { batch_size: 3, ..crate::plan::tests::plan() }, false);
+        Collector::new(Window::new(SECOND, 2 * SECOND, 0), belongs, Arc::new(draw))
     }
 
     fn valid(planned_ms: u64, sent_ms: u64, ended_ms: u64) -> Sample {
         let (planned, sent, ended) = (planned_ms * MS, sent_ms * MS, ended_ms * MS);
-        Sample { number: 0, planned, sent, ended, outcome: Outcome::Valid { dim: 8 }, bytes: 10, fault: None }
+        let portion = Portion { first: 0, texts: 3, words: None };
+        Sample { number: 0, portion, planned, sent, ended, free: true, outcome: Outcome::Valid { dim: 8 }, bytes: 10, fault: None }
     }
 
     fn decoded(collector: &Collector) -> [Histogram<u64>; 3] {

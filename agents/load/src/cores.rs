@@ -1,4 +1,4 @@
-//! Which cores the generator runs on, and how much CPU it used.
+//! Which cores the generator runs on, how much CPU it used, and how long it waited for some.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -39,4 +39,16 @@ pub(crate) fn allowed() -> Vec<u32> {
 pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Seconds that the threads of this process, those that are still there, were ready to run and waited for a core. `None` where the
+/// kernel keeps no such account.
+pub(crate) fn waiting_seconds() -> Option<f64> {
+    let mut nanoseconds = 0_u64;
+    for entry in std::fs::read_dir("/proc/self/task").ok()? {
+        // A thread may end between the listing and the reading.
+        let Ok(text) = std::fs::read_to_string(entry.ok()?.path().join("schedstat")) else { continue };
+        nanoseconds += text.split_whitespace().nth(1)?.parse::<u64>().ok()?;
+    }
+    Some(nanoseconds as f64 / 1e9)
 }

@@ -45,6 +45,16 @@ pub enum LoadError {
     Status { url: String, status: u16, body: String },
     #[error("{url} answered what is not {wire}: {reason}")]
     Answer { url: String, wire: &'static str, reason: String },
+    #[error("load plan, shape.trace")]
+    Trace(#[from] crate::trace::TraceError),
+    #[error("writing the requests to {path}")]
+    Requests {
+        path: PathBuf,
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+    #[error("starting the null server")]
+    NullServer(#[source] std::io::Error),
     #[error("reading {path}")]
     ReadPlan {
         path: PathBuf,

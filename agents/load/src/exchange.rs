@@ -1,16 +1,17 @@
-//! One request and its answer: the two time stamps, and what came of it.
-//!
-//! The end is stamped at the last byte; the answer is checked after that, so that the check never lengthens a latency.
+//! One request and its answer: the end's time stamp, taken at the last byte, and what came. Whether an answer is right is found out
+//! elsewhere (`checker`), so that no check is near a request.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use em_api::spec::Wire;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
+use serde_json::{Map, Value};
 
-use crate::LoadError;
-use crate::wire::{self, Verdict};
+use crate::wire;
+use crate::{Key, LoadError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -20,21 +21,47 @@ pub(crate) enum Outcome {
     Status(u16),
     WrongShape,
     NotFinite,
+    WrongNorm,
     Other,
+}
+
+impl Outcome {
+    /// The word of it in a file of requests.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Valid { .. } => "ok",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+            Self::Status(_) => "http_status",
+            Self::WrongShape => "wrong_shape",
+            Self::NotFinite => "not_finite",
+            Self::WrongNorm => "wrong_norm",
+            Self::Other => "other",
+        }
+    }
 }
 
 pub(crate) struct Exchanged {
     pub(crate) ended: Instant,
-    pub(crate) outcome: Outcome,
-    pub(crate) bytes: u64,
-    /// What went wrong, for people.
-    pub(crate) fault: Option<String>,
+    pub(crate) answer: Answer,
+}
+
+pub(crate) enum Answer {
+    /// With a status of success; whole.
+    Body(Bytes),
+    Fault {
+        outcome: Outcome,
+        bytes: u64,
+        /// What went wrong, for people.
+        fault: String,
+    },
 }
 
 /// A client that measures the server and nothing else: HTTP/1.1 as all backends speak it, no compression (Goose switches it on
 /// for every client of the build), no delayed packets, no proxy of the environment, no redirects.
-pub(crate) fn client() -> Result<Client, LoadError> {
+pub(crate) fn client(key: Option<&Key>) -> Result<Client, LoadError> {
     Client::builder()
+        .default_headers(key.map(Key::headers).unwrap_or_default())
         .http1_only()
         .no_gzip()
         .tcp_nodelay(true)
@@ -59,17 +86,11 @@ fn request(url: Url, body: Vec<u8>, timeout: Duration) -> Request {
     request
 }
 
-/// Sends `body` and judges the answer. `dim`: asked for only after the last byte.
-pub(crate) async fn exchange(
-    client: &Client,
-    url: &Url,
-    body: Vec<u8>,
-    timeout: Duration,
-    check: impl FnOnce(&[u8]) -> Verdict,
-) -> Exchanged {
+/// Sends `body` and waits for the last byte of the answer.
+pub(crate) async fn exchange(client: &Client, url: &Url, body: Vec<u8>, timeout: Duration) -> Exchanged {
     let failed = |error: &reqwest::Error, head: bool| {
         let (ended, outcome) = (Instant::now(), classify(error, head));
-        Exchanged { ended, outcome, bytes: 0, fault: Some(with_causes(error)) }
+        Exchanged { ended, answer: Answer::Fault { outcome, bytes: 0, fault: with_causes(error) } }
     };
     let answer = match client.execute(request(url.clone(), body, timeout)).await {
         Ok(answer) => answer,
@@ -81,17 +102,13 @@ pub(crate) async fn exchange(
         Err(error) => return failed(&error, false),
     };
     let ended = Instant::now();
-    let (outcome, fault) = if status.is_success() {
-        match check(&body) {
-            Verdict::Valid { dim } => (Outcome::Valid { dim }, None),
-            Verdict::WrongShape(fault) => (Outcome::WrongShape, Some(fault)),
-            Verdict::NotFinite => (Outcome::NotFinite, Some("NaN or infinity in a vector".to_owned())),
-            Verdict::Unreadable(fault) => (Outcome::Other, Some(fault)),
-        }
+    let answer = if status.is_success() {
+        Answer::Body(body)
     } else {
-        (Outcome::Status(status.as_u16()), Some(format!("{status}: {}", beginning(&body))))
+        let fault = format!("{status}: {}", beginning(&body));
+        Answer::Fault { outcome: Outcome::Status(status.as_u16()), bytes: body.len() as u64, fault }
     };
-    Exchanged { ended, outcome, bytes: body.len() as u64, fault }
+    Exchanged { ended, answer }
 }
 
 /// `head`: no answer had begun.
@@ -132,23 +149,32 @@ fn beginning(body: &[u8]) -> String {
     text.chars().take(200).collect()
 }
 
+/// Whom to ask, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The full endpoint.
+    pub url: &'a str,
+    pub wire: Wire,
+    pub model: &'a str,
+    /// Fields beside the texts.
+    pub fields: &'a Map<String, Value>,
+    pub key: Option<&'a Key>,
+}
+
 /// Asks once: `texts` strings in, `[texts.len(), dim]` f32 out, in the order of the texts and as the server sent them (for
 /// parity, so without a check of finiteness). Errors: Transport, Status, Answer.
-pub async fn embed_once(
-    url: &str,
-    wire: Wire,
-    model: &str,
-    texts: &[String],
-    timeout: Duration,
-) -> Result<Vec<Vec<f32>>, LoadError> {
+pub async fn embed_once(target: Target<'_>, texts: &[String], timeout: Duration) -> Result<Vec<Vec<f32>>, LoadError> {
+    let Target { url, wire, model, fields, key } = target;
     let transport = |source| LoadError::Transport { url: url.to_owned(), source };
     let mut body = Vec::new();
-    wire::encode(wire, model, texts.iter().map(String::as_str), &mut body);
-    let answer = client()?.execute(request(endpoint(url)?, body, timeout)).await.map_err(transport)?;
+    wire::encode(wire, model, texts.iter().map(String::as_str), &wire::tail(fields), &mut body);
+    let answer = client(key)?.execute(request(endpoint(url)?, body, timeout)).await.map_err(transport)?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(transport)?;
     if !status.is_success() {
-        return Err(LoadError::Status { url: url.to_owned(), status: status.as_u16(), body: beginning(&body) });
+        let said = beginning(&body);
+        let body = key.map_or_else(|| said.clone(), |key| key.redacted(&said));
+        return Err(LoadError::Status { url: url.to_owned(), status: status.as_u16(), body });
     }
     wire::vectors(wire, &body, texts.len()).map_err(|reason| LoadError::Answer {
         url: url.to_owned(),

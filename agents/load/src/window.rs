@@ -42,6 +42,12 @@ impl Window {
         }
     }
 
+    /// Ends it now: more of it would tell nothing new.
+    pub(crate) fn cut(&mut self, now: Nanos) {
+        self.boundary = now.max(self.start + 1).min(self.boundary);
+        self.min_requests = 0;
+    }
+
     pub(crate) fn place(&self, at: Nanos) -> Place {
         if at < self.start {
             Place::Before

@@ -82,6 +82,46 @@ pub struct LoadReport {
     /// A few distinct error texts, for people.
     #[serde(default)]
     pub error_examples: Vec<String>,
+    /// Of a search for the largest rate. The window and its numbers are those of the highest probe that passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find_max: Option<FoundMax>,
+}
+
+/// What a search for the largest rate found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FoundMax {
+    /// Of latency from the planned send time, milliseconds.
+    pub p99_limit_ms: f64,
+    /// 0 when no rate that was tried met the limit.
+    pub requests_per_s: f64,
+    /// 95 % interval (`line`), or the highest rate that passed and the lowest that did not (`bracket`).
+    pub low: f64,
+    /// Absent when every rate that was tried passed.
+    pub high: Option<f64>,
+    pub by: FoundBy,
+    /// In the order in which they were made.
+    pub probes: Vec<ProbeReport>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum FoundBy {
+    Line,
+    Bracket,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProbeReport {
+    /// Offered, requests per second.
+    pub requests_per_s: f64,
+    pub requests: u64,
+    /// Over the limit, or failed.
+    pub over: u64,
+    pub passed: bool,
+    pub p99_ms: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +139,9 @@ pub struct OutcomeCounts {
     pub wrong_shape: u64,
     /// NaN or infinity in a vector.
     pub not_finite: u64,
+    /// A vector of zeros, or one that is not of length 1 though the model normalises.
+    #[serde(default)]
+    pub wrong_norm: u64,
     /// Valid, but ended after the window had closed: not counted as throughput.
     pub late: u64,
     /// Anything else (unreadable JSON, broken body).
@@ -115,7 +158,13 @@ fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u16, 
 impl OutcomeCounts {
     /// Requests that were answered wrongly or not at all.
     pub fn errors(&self) -> u64 {
-        self.refused + self.timed_out + self.http_status.values().sum::<u64>() + self.wrong_shape + self.not_finite + self.other
+        self.refused
+            + self.timed_out
+            + self.http_status.values().sum::<u64>()
+            + self.wrong_shape
+            + self.not_finite
+            + self.wrong_norm
+            + self.other
     }
 }
 
@@ -153,6 +202,12 @@ pub struct GeneratorReport {
     pub cores: Vec<u32>,
     /// Largest request rate reached against the built-in null server with answers of the same size; absent if not measured.
     pub headroom_requests_per_s: Option<f64>,
+    /// The p99 of the slip of requests that found a free user: lateness of the generator itself, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slip_p99_ms: Option<f64>,
+    /// Seconds inside the window that threads of the generator were ready to run and waited for a core, summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_wait_s: Option<f64>,
     pub version: String,
 }
 
@@ -181,6 +236,9 @@ pub struct ServiceReport {
     pub cold_start: ColdStart,
     /// `onnxruntime`, `torch`, `vllm`, `transformers`, … → version.
     pub versions: BTreeMap<String, String>,
+    /// What the server says of its own settings: `batch_size`, `cudnn_sdpa`, `threads`, …
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// Seconds since the process was started.

@@ -49,6 +49,9 @@ pub struct Cell {
     pub success_rate: Option<f64>,
     pub resources: Resources,
     pub cold_start: Option<ColdStart>,
+    /// Why no number of this cell counts, whatever was measured: the backend's vectors failed the parity gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void: Option<String>,
 }
 
 /// A mean over repetitions with a 95 % t interval on the log scale. `low`/`high` are absent below 2 repetitions.
@@ -151,6 +154,12 @@ pub struct Parity {
     pub min_cosine: Option<f64>,
     pub mean_cosine: Option<f64>,
     pub max_abs_difference: Option<f64>,
+    /// Largest relative difference of vector lengths.
+    #[serde(default)]
+    pub max_length_difference: Option<f64>,
+    /// Share of each text's 10 nearest other texts that both name.
+    #[serde(default)]
+    pub neighbour_overlap: Option<f64>,
     pub required_cosine: Option<f64>,
     pub verdict: ParityVerdict,
     pub message: String,
@@ -194,10 +203,20 @@ pub struct TrialResult {
     pub window_s: f64,
     pub texts_per_second: f64,
     pub requests_per_second: f64,
+    /// Ends of the 95 % interval within this one run: block bootstrap over its seconds. Repetitions scatter more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts_per_second_within: Option<Within>,
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub verdict: Verdict,
     pub reasons: Vec<VerdictReason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Within {
+    pub low: f64,
+    pub high: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +231,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerdictReason {
-    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `parity`, `unreadable`.
+    /// `client-bound`, `throttled`, `foreign-process`, `too-short`, `errors`, `unsteady`, `limit`, `parity`, `unreadable`.
     pub code: String,
     pub message: String,
 }

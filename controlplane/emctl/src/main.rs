@@ -65,6 +65,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Cancel { name } => act::cancel(&client, &name).await,
         Command::Suspend { name } => act::suspend(&client, &name).await,
         Command::Resume { name } => act::resume(&client, &name).await,
+        Command::Patch { name, patch } => act::patch(&client, &name, &patch, format).await,
         Command::Delete { name } => act::delete(&client, &name).await,
         Command::Cluster => cluster::run(&client, format).await,
         Command::Dashboard => act::dashboard(&client).await,

@@ -19,6 +19,8 @@ const DRIFT_THAT_MATTERS: f64 = 0.10;
 const BIAS_THAT_MATTERS: f64 = 0.05;
 /// One-sided significance of both tests; strict, because every trial is tested.
 const SIGNIFICANCE: f64 = 0.999;
+/// A second within so many standard deviations of the rest is part of it.
+const EXPLAINED: f64 = 2.5;
 /// A pause is a standstill when at least so many requests were due in it (e⁻¹² if they came at random), in at least 3 s.
 const REQUESTS_DUE: f64 = 12.0;
 const SECONDS_STILL: usize = 3;
@@ -100,25 +102,62 @@ fn standstill(per_second: &[f64]) -> Option<Unsteady> {
     (longest >= SECONDS_STILL && longest as f64 * rate >= REQUESTS_DUE).then_some(Unsteady::StoodStill { from, seconds: longest })
 }
 
-fn slow_start(per_second: &[f64]) -> Option<Unsteady> {
+/// From which second on the window is steady: 0 when its begin does not differ from the rest by more than chance.
+///
+/// MSER (White 1997): the cut in the first half after which the mean has the smallest marginal standard error. On seconds, each a
+/// mean of many requests already, in place of MSER-5's batches of five. MSER always cuts something, so the cut must be significant.
+pub fn onset(per_second: &[f64]) -> usize {
+    transient(per_second).map_or(0, |transient| transient.cut)
+}
+
+/// What lies before the cut, against the rest.
+struct Transient {
+    cut: usize,
+    /// What MSER alone cuts.
+    mser: usize,
+    /// Mean of the rest.
+    level: f64,
+    change: f64,
+}
+
+fn transient(per_second: &[f64]) -> Option<Transient> {
     let n = per_second.len();
-    // The marginal standard error of what is left after a cut, for cuts in the first half.
     let error_after = |cut: usize| squares(&per_second[cut..]) / ((n - cut) as f64).powi(2);
     let cut = (0..=n / 2).min_by(|a, b| error_after(*a).total_cmp(&error_after(*b)))?;
+    let mser = cut;
+    let cut = without_lucky_seconds(per_second, cut);
     let (head, rest) = per_second.split_at(cut);
-    let level = mean(rest);
-    // A cut near the half means that no part is steady: a drift, not a start.
-    if head.is_empty() || cut > n / 3 || level <= 0.0 {
+    if head.is_empty() || rest.len() < 3 {
         return None;
     }
-    let change = mean(head) / level - 1.0;
-    let degrees = rest.len() - 1;
+    let (level, degrees) = (mean(rest), rest.len() - 1);
+    if level <= 0.0 {
+        return None;
+    }
     let error = (squares(rest) / degrees as f64 * (1.0 / head.len() as f64 + 1.0 / rest.len() as f64)).sqrt();
     // The cut was chosen among n/2, so the test must be that much stricter (Bonferroni).
     let probability = 1.0 - (1.0 - SIGNIFICANCE) / (n / 2) as f64;
     let significant = (mean(head) - level).abs() > student_quantile(degrees as u32, probability) * error;
-    let bias = (mean(per_second) / level - 1.0).abs();
-    (significant && bias >= BIAS_THAT_MATTERS).then_some(Unsteady::SlowStart { seconds: cut, change })
+    significant.then(|| Transient { cut, mser, level, change: mean(head) / level - 1.0 })
+}
+
+/// MSER also cuts seconds that only happened to lie off the mean: those that the rest's own scatter explains are given back.
+fn without_lucky_seconds(per_second: &[f64], cut: usize) -> usize {
+    let rest = &per_second[cut..];
+    if rest.len() < 3 {
+        return cut;
+    }
+    let (level, scatter) = (mean(rest), (squares(rest) / (rest.len() - 1) as f64).sqrt());
+    let explained = per_second[..cut].iter().rev().take_while(|value| (*value - level).abs() <= EXPLAINED * scatter).count();
+    cut - explained
+}
+
+fn slow_start(per_second: &[f64]) -> Option<Unsteady> {
+    let found = transient(per_second)?;
+    // A cut near the half means that no part is steady: a drift, not a start.
+    let bias = (mean(per_second) / found.level - 1.0).abs();
+    (found.mser <= per_second.len() / 3 && bias >= BIAS_THAT_MATTERS)
+        .then_some(Unsteady::SlowStart { seconds: found.cut, change: found.change })
 }
 
 fn drift(per_second: &[f64]) -> Option<Unsteady> {

@@ -18,7 +18,13 @@ export interface Experiment {
     model: { id: string; revision: string; dtype: string };
     dataset: { source: string; limit: number };
     backends: { name: string; type: string; device: string }[];
-    matrix: { batchSizes: number[]; concurrency?: number[]; requestRate?: number[]; textRate?: number[] };
+    matrix: {
+      batchSizes: number[];
+      concurrency?: number[];
+      requestRate?: number[];
+      textRate?: number[];
+      findMax?: { p99Ms: number; probe: string };
+    };
     load: { duration: string; warmup: string; repetitions: number };
   };
   status: Status;
@@ -79,7 +85,11 @@ export interface Live {
   secondsLeft: number | null;
 }
 
-export type LoadLevel = { concurrency: number } | { requestRate: number } | { textRate: number };
+export type LoadLevel =
+  | { concurrency: number }
+  | { requestRate: number }
+  | { textRate: number }
+  | { findMax: { p99Ms: number; probe: string } };
 
 export interface Estimate {
   mean: number;
@@ -105,12 +115,15 @@ export interface Cell {
   latencyMs: { samples: number; p50: Percentile; p95: Percentile; p99: Percentile };
   successRate: number | null;
   resources: { resource: "gpu" | "process"; cpuCores: number | null; memoryPeakBytes: number | null; gpuUtilization: number | null };
+  /** Why no number of this cell counts: the vectors failed the parity gate. */
+  void?: string;
 }
 
 export interface Parity {
   backend: string;
   reference: string | null;
   minCosine: number | null;
+  neighbourOverlap: number | null;
   verdict: "passed" | "failed" | "unknown" | "reported";
   message: string;
 }

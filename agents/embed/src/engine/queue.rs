@@ -3,7 +3,7 @@
 //! left, its time is over) takes its texts out.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ pub(crate) struct Queue {
     /// Texts.
     limit: usize,
     /// Tokens of a batch, as its worker counts them.
-    budget: AtomicUsize,
+    budget: usize,
     /// Texts that were taken out because nobody waits for them.
     pub(crate) dropped: IntCounter,
 }
@@ -161,22 +161,12 @@ impl Waiting {
 impl Queue {
     pub(crate) fn new(limit: usize, budget: usize) -> Self {
         let dropped = IntCounter::new("em_embed_dropped_texts_total", "Texts taken out of the queue because nobody waits for them");
-        Self {
-            state: Mutex::default(),
-            arrived: Condvar::new(),
-            limit,
-            budget: AtomicUsize::new(budget),
-            dropped: dropped.expect("a fixed, valid name"),
-        }
+        Self { state: Mutex::default(), arrived: Condvar::new(), limit, budget, dropped: dropped.expect("a fixed, valid name") }
     }
 
-    /// Tokens of a batch; workers ask before each.
+    /// Tokens of a batch.
     pub(crate) fn budget(&self) -> usize {
-        self.budget.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_budget(&self, tokens: usize) {
-        self.budget.store(tokens, Ordering::Relaxed);
+        self.budget
     }
 
     /// Whether so many texts would be taken now: asked before the work of tokenising.

@@ -1,4 +1,4 @@
-//! One graph in ONNX Runtime on one device: padded batches on the CPU, packed ones on CUDA. Never falls back: a provider
+//! One graph in ONNX Runtime on one device: texts one after another on the CPU (ModernBERT: padded), packed ones on CUDA. Never falls back: a provider
 //! that cannot be registered is an error.
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use ort::value::TensorRef;
 
 use super::cuda::CudaSession;
 use super::error::BatchError;
+use super::unpadded::{self, UnpaddedSession};
 use super::{EngineError, batch, packed};
 use crate::prepare::PreparedModel;
 
@@ -50,6 +51,7 @@ pub(crate) struct Computed {
 
 pub(crate) enum GraphSession {
     Padded(PaddedSession),
+    Unpadded(UnpaddedSession),
     Packed(Box<CudaSession>),
 }
 
@@ -59,7 +61,12 @@ impl GraphSession {
         let environment = environment(library)?;
         let info = &prepared.info;
         match info.target.device {
-            Device::Cpu => PaddedSession::load(&environment, &prepared.graph, threads, info.dim).map(Self::Padded),
+            Device::Cpu if info.model_type == "modernbert" => {
+                PaddedSession::load(&environment, &prepared.graph, threads, info.dim).map(Self::Padded)
+            }
+            Device::Cpu => {
+                UnpaddedSession::load(&environment, &prepared.graph, threads, info.dim, info.pooling).map(Self::Unpadded)
+            }
             Device::Cuda => CudaSession::load(&environment, &prepared.graph, info, max_length).map(Box::new).map(Self::Packed),
         }
     }
@@ -68,6 +75,7 @@ impl GraphSession {
     pub(crate) fn choose(&self, lengths: &[usize], budget: usize) -> Vec<usize> {
         match self {
             Self::Padded(_) => batch::choose(lengths, budget),
+            Self::Unpadded(_) => unpadded::choose(lengths, budget),
             Self::Packed(_) => packed::choose(lengths, budget),
         }
     }
@@ -75,6 +83,7 @@ impl GraphSession {
     pub(crate) fn run(&mut self, texts: &[&[u32]]) -> Result<Computed, BatchError> {
         let (values, tokens) = match self {
             Self::Padded(session) => session.run(texts)?,
+            Self::Unpadded(session) => session.run(texts)?,
             Self::Packed(session) => session.run(texts)?,
         };
         if values.iter().any(|value| !value.is_finite()) {
@@ -86,7 +95,7 @@ impl GraphSession {
     /// Faults of graph, device or driver show now, not at the first request. On the thread that runs the batches.
     pub(crate) fn warm_up(&mut self) -> Result<(), BatchError> {
         match self {
-            Self::Padded(_) => self.run(&[&[1_u32; 8], &[1; 4]]).map(drop),
+            Self::Padded(_) | Self::Unpadded(_) => self.run(&[&[1_u32; 8], &[1; 4]]).map(drop),
             Self::Packed(session) => session.warm_up(),
         }
     }
@@ -99,15 +108,7 @@ pub(crate) struct PaddedSession {
 
 impl PaddedSession {
     fn load(environment: &Environment, graph: &Path, threads: usize, dim: usize) -> Result<Self, EngineError> {
-        let failed = |source| EngineError::Session { path: graph.to_owned(), source };
-        let mut builder = Session::builder(environment)
-            .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
-            .and_then(|builder| Ok(builder.with_intra_threads(threads)?))
-            // Each (texts, length) is a new shape: patterns kept per shape would only grow.
-            .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
-            .and_then(|builder| Ok(builder.with_intra_op_spinning(SPIN)?))
-            .map_err(failed)?;
-        let session = builder.commit_from_file(graph).map_err(failed)?;
+        let session = cpu_session(environment, graph, threads)?;
         Ok(Self { session, dim })
     }
 
@@ -126,8 +127,18 @@ impl PaddedSession {
     }
 }
 
-/// Threads that wait for work by sleeping: the load generator may share their cores.
-const SPIN: bool = false;
+/// Its threads sleep while they wait: the load generator may share their cores.
+pub(crate) fn cpu_session(environment: &Environment, graph: &Path, threads: usize) -> Result<Session, EngineError> {
+    let failed = |source| EngineError::Session { path: graph.to_owned(), source };
+    let mut builder = Session::builder(environment)
+        .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
+        .and_then(|builder| Ok(builder.with_intra_threads(threads)?))
+        // Each (texts, length) is a new shape: patterns kept per shape would only grow.
+        .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
+        .and_then(|builder| Ok(builder.with_intra_op_spinning(false)?))
+        .map_err(failed)?;
+    builder.commit_from_file(graph).map_err(failed)
+}
 
 /// ONNX Runtime knows one environment and one library a process; it lives as long as the process.
 static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);

@@ -20,7 +20,7 @@ pub use source::SourceError;
 pub use store::{StoreError, model_dir};
 
 /// Raised when the graph that we write changes: older graphs are then written anew.
-pub const GRAPH_VERSION: u32 = 3;
+pub const GRAPH_VERSION: u32 = 4;
 /// A protobuf ends at 2 GiB: larger weights lie in a file beside the graph.
 const MOST_INLINE: u64 = 1 << 30;
 
@@ -209,7 +209,7 @@ pub fn prepare_model(dir: &Path, options: PrepareOptions) -> Result<PreparedMode
 
     let normalize = options.normalize;
     let model = match (&folder.architecture, options.target.device) {
-        (Architecture::Bert(config), Device::Cpu) => bert::model(config, &tensors, pooling, normalize)?,
+        (Architecture::Bert(config), Device::Cpu) => bert::model(config, &tensors, normalize)?,
         (Architecture::Bert(config), Device::Cuda) => packed::bert(config, &tensors, float, pooling, normalize)?,
         (Architecture::ModernBert(config), Device::Cpu) => modern::model(config, &tensors, pooling, normalize)?,
         (Architecture::ModernBert(config), Device::Cuda) => packed::modern(config, &tensors, float, pooling, normalize)?,

@@ -9,7 +9,7 @@ mod user;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use goose::client::GooseClientBuilder;
@@ -17,15 +17,19 @@ use goose::config::GooseConfiguration;
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
 use goose::{GooseAttack, GooseError};
 use reqwest::{Client, Url};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Barrier, Mutex};
 use tokio_util::sync::CancellationToken;
 
-use crate::LoadPlan;
+use crate::checker::Checker;
 use crate::clock::{Clock, Nanos};
-use crate::collector::{Draw, Sample};
+use crate::collector::Sample;
+use crate::draw::Draw;
+use crate::schedule::Planned;
+use crate::trace::Trace;
+use crate::{Key, LoadPlan};
 
-pub(crate) use pacer::{Schedule, pace};
+pub(crate) use pacer::pace;
 
 /// Fewest and most users of an open loop. A planned request that finds all of them busy waits, and its wait is slip: seen in the
 /// latency, never hidden. Above the upper bound a server is so far behind that more requests under way only cost memory.
@@ -39,32 +43,45 @@ pub(crate) enum Message {
     Ended,
 }
 
+/// A planned request whose time has come.
+pub(crate) struct Handed {
+    pub(crate) due: Nanos,
+    pub(crate) planned: Planned,
+    /// A user was waiting for it: what it is late by is the generator's own fault.
+    pub(crate) free: bool,
+}
+
 /// What all users of a trial share.
 pub(crate) struct Users {
     pub(crate) client: Client,
     pub(crate) url: Url,
+    pub(crate) key: Option<Key>,
+    /// See `wire::tail`.
+    pub(crate) tail: Vec<u8>,
     pub(crate) plan: LoadPlan,
-    pub(crate) draw: Draw,
+    pub(crate) draw: Arc<Draw>,
     pub(crate) clock: Clock,
     pub(crate) count: u32,
     /// Of the users and of the one who opens the window.
     pub(crate) ready: Barrier,
     /// Number of the next request.
     pub(crate) next: AtomicU64,
-    /// Numbers per vector; 0 while unknown.
-    pub(crate) dim: AtomicU32,
     /// No request is planned from here on.
     pub(crate) close: AtomicU64,
-    /// Open loop: planned send times, from the pacer.
-    pub(crate) planned: Option<Mutex<UnboundedReceiver<Nanos>>>,
-    pub(crate) messages: UnboundedSender<Message>,
+    /// Open loop: what the pacer hands out.
+    pub(crate) planned: Option<Mutex<UnboundedReceiver<Handed>>>,
+    /// Open loop: users that wait for a request, less the requests that wait for a user.
+    pub(crate) waiting: AtomicI64,
+    pub(crate) checker: Checker,
     pub(crate) cancel: CancellationToken,
 }
 
 /// How many users a plan needs.
-pub(crate) fn user_count(plan: &LoadPlan) -> u32 {
+pub(crate) fn user_count(plan: &LoadPlan, trace: Option<&Trace>) -> u32 {
     use em_api::spec::LoadLevel;
-    match (plan.level, plan.planned_rate()) {
+    // A trace comes in bursts: rather too many users than too few.
+    let rate = trace.map(|trace| trace.mean_rate() * OPEN_LOOP_SECONDS).or(plan.peak_rate());
+    match (plan.level, rate) {
         (LoadLevel::Concurrency(users), _) => users,
         (_, rate) => {
             let wanted = rate.unwrap_or(0.0) * plan.timeout.0.as_secs_f64().min(OPEN_LOOP_SECONDS);

@@ -1,15 +1,16 @@
-//! What one user does: take the next planned time, send, check, report, until the window has closed.
+//! What one user does: take the next planned time, send, hand the answer on, until the window has closed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reqwest::Client;
 
-use super::{Message, Users};
+use super::{Handed, Message, Users};
 use crate::clock::{Nanos, nanos};
 use crate::collector::Sample;
-use crate::exchange::{Outcome, exchange};
-use crate::wire::{Verdict, check, encode};
+use crate::exchange::{Answer, Outcome, exchange};
+use crate::schedule::Planned;
+use crate::wire::encode;
 
 /// After a refused connection: an error answered in microseconds would otherwise become a busy loop against a dead server.
 const AFTER_REFUSAL: Duration = Duration::from_millis(10);
@@ -34,8 +35,7 @@ struct LastWord<'a>(&'a Users);
 
 impl Drop for LastWord<'_> {
     fn drop(&mut self) {
-        // Nobody listens after a cancelled trial.
-        let _ = self.0.messages.send(Message::Ended);
+        self.0.checker.pass(Message::Ended);
     }
 }
 
@@ -46,7 +46,7 @@ async fn closed_loop(users: &Users, client: &Client) {
         if planned >= users.close.load(Ordering::Relaxed) {
             return;
         }
-        let refused = send(users, client, planned).await;
+        let refused = send(users, client, planned, None, true).await;
         if refused {
             tokio::time::sleep(AFTER_REFUSAL).await;
         }
@@ -57,49 +57,49 @@ async fn closed_loop(users: &Users, client: &Client) {
 async fn open_loop(users: &Users, client: &Client) {
     let Some(queue) = &users.planned else { return };
     loop {
+        users.waiting.fetch_add(1, Ordering::Relaxed);
         let next = queue.lock().await.recv().await;
-        let Some(planned) = next else { return };
-        send(users, client, planned).await;
+        let Some(Handed { due, planned, free }) = next else { return };
+        if due >= users.close.load(Ordering::Relaxed) {
+            continue;
+        }
+        send(users, client, due, Some(&planned), free).await;
     }
 }
 
-/// Returns whether the connection was refused.
-async fn send(users: &Users, client: &Client, planned: Nanos) -> bool {
+/// Returns whether the connection was refused. `free`: a user was waiting for this request.
+async fn send(users: &Users, client: &Client, due: Nanos, planned: Option<&Planned>, free: bool) -> bool {
     let number = users.next.fetch_add(1, Ordering::Relaxed);
     let timeout = nanos(users.plan.timeout.0);
-    let mut body = Vec::with_capacity(256 * users.plan.batch_size as usize);
-    let texts = users.draw.of(number).map(|index| users.draw.texts.get(index));
-    encode(users.plan.wire, &users.plan.model, texts, &mut body);
+    let portion = users.draw.portion(number, planned);
+    let mut body = Vec::with_capacity(256 * portion.texts as usize);
+    let texts = users.draw.indices(portion).map(|index| users.draw.texts.get(index));
+    encode(users.plan.wire, &users.plan.model, texts, &users.tail, &mut body);
 
     let sent = users.clock.now();
-    let sample = if sent >= planned.saturating_add(timeout) {
+    let mut sample =
+        Sample { number, portion, planned: due, sent, ended: sent, free, outcome: Outcome::TimedOut, bytes: 0, fault: None };
+    if sent >= due.saturating_add(timeout) {
         // It waited for a free user until it was too old; sending it now would only delay the others.
-        let fault = Some("no user was free before the timeout".to_owned());
-        Sample { number, planned, sent, ended: sent, outcome: Outcome::TimedOut, bytes: 0, fault }
-    } else {
-        let left = Duration::from_nanos(planned.saturating_add(timeout) - sent);
-        let exchanged = exchange(client, &users.url, body, left, |answer| judge(users, answer)).await;
-        let ended = nanos(exchanged.ended.saturating_duration_since(users.clock.instant(0)));
-        Sample { number, planned, sent, ended, outcome: exchanged.outcome, bytes: exchanged.bytes, fault: exchanged.fault }
-    };
-    let refused = sample.outcome == Outcome::Refused;
-    let _ = users.messages.send(Message::Sample(sample));
-    refused
-}
-
-/// The first valid answer settles the dimension when the plan doesn't.
-fn judge(users: &Users, answer: &[u8]) -> Verdict {
-    let known = match users.dim.load(Ordering::Relaxed) {
-        0 => None,
-        dim => Some(dim),
-    };
-    let verdict = check(users.plan.wire, answer, users.plan.batch_size, known);
-    match verdict {
-        Verdict::Valid { dim } if known.is_none() => match users.dim.compare_exchange(0, dim, Ordering::Relaxed, Ordering::Relaxed)
-        {
-            Err(settled) if settled != dim => Verdict::WrongShape(format!("a vector of {dim} numbers, not {settled}")),
-            _ => verdict,
-        },
-        _ => verdict,
+        sample.fault = Some("no user was free before the timeout".to_owned());
+        users.checker.pass(Message::Sample(sample));
+        return false;
+    }
+    let left = Duration::from_nanos(due.saturating_add(timeout) - sent);
+    let exchanged = exchange(client, &users.url, body, left).await;
+    sample.ended = nanos(exchanged.ended.saturating_duration_since(users.clock.instant(0)));
+    match exchanged.answer {
+        Answer::Body(body) => {
+            sample.bytes = body.len() as u64;
+            users.checker.answer(sample, body).await;
+            false
+        }
+        Answer::Fault { outcome, bytes, fault } => {
+            let refused = outcome == Outcome::Refused;
+            let fault = users.key.as_ref().map_or_else(|| fault.clone(), |key| key.redacted(&fault));
+            let sample = Sample { outcome, bytes, fault: Some(fault), ..sample };
+            users.checker.pass(Message::Sample(sample));
+            refused
+        }
     }
 }

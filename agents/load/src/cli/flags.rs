@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use em_api::HumanDuration;
-use em_api::spec::{Arrival, DatasetSource, LoadLevel, Wire};
+use em_api::spec::{Arrival, DatasetSource, FindMax, LoadLevel, TokenRange, Wire};
 use serde::de::DeserializeOwned;
 
-use crate::{DatasetRef, LoadPlan};
+use super::values;
+use crate::{BatchShare, DatasetRef, LengthShare, LoadPlan, Shape, Step};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
@@ -21,11 +22,33 @@ pub struct Flags {
     /// The model's name in requests.
     #[arg(long, required_unless_present = "plan", conflicts_with = "plan")]
     pub model: Option<String>,
+    /// A file that holds the bearer token of a protected server.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "api_key_env"])]
+    pub api_key_file: Option<String>,
+    /// The environment variable that holds it instead.
+    #[arg(long, value_name = "NAME", conflicts_with = "plan")]
+    pub api_key_env: Option<String>,
     /// Texts per request.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: u32,
+    /// Texts per request by shares, in place of --batch-size, for example 1:0.7,16:0.3.
+    #[arg(long, value_name = "N:SHARE,…", value_delimiter = ',', value_parser = values::batch_share)]
+    pub batch_mix: Option<Vec<BatchShare>>,
     #[command(flatten)]
     pub level: Level,
+    /// The rate climbs or falls while it is measured, for example 50:400:60s (from, to, within); the level is its end.
+    #[arg(long, value_name = "FROM:TO:TIME", value_parser = values::ramp, conflicts_with_all = ["steps", "trace"])]
+    pub ramp: Option<Shape>,
+    /// One request rate after the other, for example 100:30s,200:30s; they begin with the window.
+    #[arg(long, value_name = "RATE:TIME,…", value_delimiter = ',', value_parser = values::step, conflicts_with = "trace")]
+    pub steps: Option<Vec<Step>>,
+    /// Send at the times of a file, in place of a rate: CSV with a header (at_s or timestamp_ms, texts, words), or JSON lines
+    /// with `timestamp` (milliseconds) and `input_length`.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Length of one probe of --find-max.
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub probe: HumanDuration,
     /// Spacing of planned requests: constant or poisson.
     #[arg(long, default_value = "constant", value_parser = word::<Arrival>)]
     pub arrival: Arrival,
@@ -56,12 +79,24 @@ pub struct Flags {
     /// Where in that order to start.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub text_offset: u64,
+    /// Only texts of so many words, for example 10:100.
+    #[arg(long, value_name = "MIN:MAX", value_parser = values::range)]
+    pub words: Option<TokenRange>,
+    /// Words per text by shares, for example 16:0.5,128:0.5; of each length the texts nearest to it.
+    #[arg(long, value_name = "WORDS:SHARE,…", value_delimiter = ',', value_parser = values::length_share, conflicts_with = "words")]
+    pub length_mix: Option<Vec<LengthShare>>,
+    /// Vectors must have the length 1; others are wrong answers.
+    #[arg(long)]
+    pub normalized: bool,
+    /// Write every request to a Parquet file.
+    #[arg(long, value_name = "FILE", conflicts_with = "find_max")]
+    pub requests: Option<PathBuf>,
     /// Cores to run on, for example 0,1.
     #[arg(long, value_delimiter = ',')]
     pub cores: Option<Vec<u32>>,
 }
 
-/// How hard to push: one of the three.
+/// How hard to push: one of these.
 #[derive(Clone, Debug, clap::Args)]
 #[group(id = "load", multiple = false, conflicts_with = "plan")]
 pub struct Level {
@@ -74,23 +109,39 @@ pub struct Level {
     /// Open loop: texts per second.
     #[arg(long, value_name = "RATE")]
     pub text_rate: Option<f64>,
+    /// Search the largest request rate whose p99 latency stays within so many milliseconds, by at most 12 probes.
+    #[arg(long, value_name = "P99_MS")]
+    pub find_max: Option<f64>,
 }
 
 impl Flags {
     pub fn plan(self) -> anyhow::Result<LoadPlan> {
-        let Level { concurrency, request_rate, text_rate } = self.level;
-        let level = concurrency
+        let shape = self.ramp.or(self.steps.map(Shape::Steps)).or(self.trace.map(|path| Shape::Trace { path, rate: None }));
+        let Level { concurrency, request_rate, text_rate, find_max } = self.level;
+        let given = concurrency
             .map(LoadLevel::Concurrency)
             .or(request_rate.map(LoadLevel::RequestRate))
             .or(text_rate.map(LoadLevel::TextRate))
-            .context("give one of --concurrency, --request-rate and --text-rate")?;
+            .or(find_max.map(|p99_ms| LoadLevel::FindMax(FindMax { p99_ms, probe: self.probe })));
+        let level = match (&shape, given) {
+            (None, given) => given.context(
+                "give one of --concurrency, --request-rate, --text-rate and --find-max, or one of --ramp, --steps and --trace",
+            )?,
+            (Some(_), Some(_)) => anyhow::bail!("--ramp, --steps and --trace are rates of their own: leave the other level out"),
+            // A label: what is sent follows from the shape.
+            (Some(shape), None) => LoadLevel::RequestRate(values::nominal_rate(shape)?),
+        };
         let missing = "give --plan FILE, or --url, --model and --path";
         // The window at its longest, the drain, and time to load the texts.
-        let longest = self.warmup.0 + self.duration.0 * 3 + self.timeout.0 + Duration::from_secs(300);
+        let probes = find_max.map_or(Duration::ZERO, |_| (self.probe.0.mul_f64(1.1) + self.timeout.0) * FindMax::MOST_PROBES);
+        let longest = self.warmup.0 + self.duration.0 * 3 + self.timeout.0 + probes + Duration::from_secs(300);
         Ok(LoadPlan {
             url: self.url.context(missing)?,
             wire: self.wire,
             model: self.model.context(missing)?,
+            fields: serde_json::Map::new(),
+            api_key_file: self.api_key_file,
+            api_key_env: self.api_key_env,
             level,
             batch_size: self.batch_size,
             warmup: self.warmup,
@@ -100,8 +151,14 @@ impl Flags {
             arrival: self.arrival,
             dataset: DatasetRef { source: self.dataset, path: self.path.context(missing)?, limit: self.limit, seed: self.seed },
             text_offset: self.text_offset,
-            text_tokens: None,
+            shape,
+            batch_mix: self.batch_mix,
+            length_mix: self.length_mix,
+            text_tokens: self.words,
             expected_dim: None,
+            normalized: self.normalized,
+            headroom_requests_per_s: None,
+            requests: self.requests,
             cores: self.cores,
             deadline: longest.into(),
         })

@@ -1,11 +1,13 @@
 //! `em-agent load`: a trial of a plan, as the agent starts it, or of flags, for a person with any endpoint.
 //!
-//! Exit codes: 0 the trial was measured; 1 it was, but some answers were wrong or missing (only without `--plan`: an agent reads
-//! the report); 2 it could not be measured, and the reason is on stderr.
+//! Exit codes: 0 the trial was measured; 1 it was, but a `--slo` was missed, or without any `--slo` some answers were wrong or missing
+//! (only without `--plan`: an agent reads the report); 2 it could not be measured, and the reason is on stderr.
 
 mod flags;
 mod output;
+mod slo;
 mod summary;
+mod values;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,12 +19,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{LoadError, LoadPlan};
 
 pub use flags::Flags;
+pub use slo::Slo;
 
 const MEASURED: i32 = 0;
-const WITH_ERRORS: i32 = 1;
+const MISSED: i32 = 1;
 const NOT_MEASURED: i32 = 2;
 
 /// Drive load against an embedding endpoint and report what came back.
+///
+/// Exit codes: 0 measured; 1 measured, but a --slo was missed or, without any, some answers were wrong or missing; 2 not measured.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {
     /// A load plan (JSON), instead of the flags below.
@@ -34,6 +39,10 @@ pub struct LoadArgs {
     /// One JSON object a second on stdout.
     #[arg(long)]
     pub progress_json: bool,
+    /// What must hold, or the exit code is 1; may be given several times. Latencies: p50, p90, p95, p99, p99.9, avg, max, as in
+    /// 'p99<50ms' (from the planned send time); 'errors<0.1%' of requests; 'texts>500' and 'requests>20' per second.
+    #[arg(long, value_name = "RULE", conflicts_with = "plan")]
+    pub slo: Vec<Slo>,
     #[command(flatten)]
     pub flags: Flags,
 }
@@ -66,9 +75,12 @@ pub async fn run_on(args: LoadArgs, stdout: File) -> anyhow::Result<i32> {
         write_report(path, &report)?;
     }
     if !by_plan {
-        output::say(stdout, &summary::render(&report)?, args.progress_json)?;
+        let checks: Vec<slo::Check> = args.slo.iter().map(|slo| slo.check(&report)).collect::<anyhow::Result<_>>()?;
+        output::say(stdout, &summary::render(&report, &checks)?, args.progress_json)?;
+        let missed = if checks.is_empty() { report.counts.errors() > 0 } else { checks.iter().any(|check| !check.met) };
+        return Ok(if missed { MISSED } else { MEASURED });
     }
-    Ok(if !by_plan && report.counts.errors() > 0 { WITH_ERRORS } else { MEASURED })
+    Ok(MEASURED)
 }
 
 fn read_plan(path: &Path) -> anyhow::Result<LoadPlan> {

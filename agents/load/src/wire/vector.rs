@@ -12,6 +12,8 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 pub(super) struct Vector<const KEEP: bool> {
     pub(super) len: u32,
     pub(super) finite: bool,
+    /// Sum of the squares of its numbers.
+    pub(super) squares: f64,
     pub(super) values: Vec<f32>,
     /// It came as base64.
     encoded: bool,
@@ -19,12 +21,13 @@ pub(super) struct Vector<const KEEP: bool> {
 
 impl<const KEEP: bool> Vector<KEEP> {
     fn empty(encoded: bool) -> Self {
-        Self { len: 0, finite: true, values: Vec::new(), encoded }
+        Self { len: 0, finite: true, squares: 0.0, values: Vec::new(), encoded }
     }
 
     fn push(&mut self, value: f32) {
         self.len += 1;
         self.finite &= value.is_finite();
+        self.squares += f64::from(value) * f64::from(value);
         if KEEP {
             self.values.push(value);
         }

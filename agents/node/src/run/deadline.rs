@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use em_api::spec::Load;
+use em_api::spec::{FindMax, Load, LoadLevel};
 use em_api::{HumanDuration, Timestamp};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -16,20 +16,26 @@ const SIGNAL_LEAD: Duration = Duration::from_secs(90);
 const SQUEUE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// After this a trial has failed, whatever it does: warm-up, the window at its longest, the last answer, and the start.
-pub(crate) fn trial_deadline(load: &Load) -> Duration {
-    load.warmup.0 + load.duration.0 * 3 + load.timeout.0 + START
+pub(crate) fn trial_deadline(load: &Load, level: LoadLevel) -> Duration {
+    match level {
+        LoadLevel::FindMax(search) => load.warmup.0 + (search.probe.0.mul_f64(1.1) + load.timeout.0) * FindMax::MOST_PROBES + START,
+        _ => load.warmup.0 + load.duration.0 * 3 + load.timeout.0 + START,
+    }
 }
 
 /// What a trial needs at least.
-fn shortest_trial(load: &Load) -> Duration {
-    load.warmup.0 + load.duration.0
+fn shortest_trial(load: &Load, level: LoadLevel) -> Duration {
+    match level {
+        LoadLevel::FindMax(search) => load.warmup.0 + search.probe.0.mul_f64(1.1) * FindMax::MOST_PROBES,
+        _ => load.warmup.0 + load.duration.0,
+    }
 }
 
 /// Whether a trial begun `now` can end before the job is told to. Unknown end: it can.
-pub(crate) fn fits(job_end: Option<Timestamp>, now: Timestamp, load: &Load) -> bool {
+pub(crate) fn fits(job_end: Option<Timestamp>, now: Timestamp, load: &Load, level: LoadLevel) -> bool {
     let Some(end) = job_end else { return true };
     let left = end.duration_since(now).as_secs_f64();
-    left >= (shortest_trial(load) + SIGNAL_LEAD).as_secs_f64()
+    left >= (shortest_trial(load, level) + SIGNAL_LEAD).as_secs_f64()
 }
 
 /// When this job will be ended. `None`: it is no job, or nobody says; then nothing is held back. squeue knows best, since a limit can be
@@ -79,12 +85,16 @@ mod tests {
 
     use super::*;
 
+    const CLOSED: LoadLevel = LoadLevel::Concurrency(10);
+
     fn load() -> Load {
         Load {
             duration: HumanDuration::from_secs(120),
             warmup: HumanDuration::from_secs(20),
             repetitions: 1,
             arrival: Arrival::Constant,
+            ramp: None,
+            trace: None,
             text_tokens: None,
             wire: Wire::OpenaiFloat,
             timeout: HumanDuration::from_secs(30),
@@ -96,17 +106,19 @@ mod tests {
 
     #[test]
     fn the_deadline_leaves_room_for_a_window_of_three_times_its_length() {
-        assert_eq!(trial_deadline(&load()), Duration::from_secs(20 + 360 + 30 + 60));
+        assert_eq!(trial_deadline(&load(), CLOSED), Duration::from_secs(20 + 360 + 30 + 60));
+        let search = LoadLevel::FindMax(FindMax { p99_ms: 50.0, probe: HumanDuration::from_secs(30) });
+        assert_eq!(trial_deadline(&load(), search), Duration::from_secs(20 + 12 * (33 + 30) + 60));
     }
 
     #[test]
     fn no_trial_is_begun_that_the_time_limit_would_cut_off() {
         let now = Timestamp::UNIX_EPOCH;
         let end = |seconds| Some(Timestamp::from_second(seconds).expect("in range"));
-        assert!(fits(end(230), now, &load()));
-        assert!(!fits(end(229), now, &load()));
-        assert!(!fits(end(-5), now, &load()), "a job past its end");
-        assert!(fits(None, now, &load()), "an unknown end holds nothing back");
+        assert!(fits(end(230), now, &load(), CLOSED));
+        assert!(!fits(end(229), now, &load(), CLOSED));
+        assert!(!fits(end(-5), now, &load(), CLOSED), "a job past its end");
+        assert!(fits(None, now, &load(), CLOSED), "an unknown end holds nothing back");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use super::deadline;
 use super::exposition::Metrics;
+use super::headroom::Headroom;
 use super::placement::Placement;
 use super::plan::JobDir;
 use super::records::Recorder;
@@ -33,6 +34,7 @@ pub(crate) struct Run {
     pub(crate) exe: PathBuf,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) handed_in: AtomicUsize,
+    pub(crate) headroom: Headroom,
 }
 
 /// Which backend and repetition a trial belongs to.
@@ -57,7 +59,10 @@ impl Run {
         if self.stop.drained() {
             return false;
         }
-        if deadline::fits(self.job_end, Timestamp::now(), &self.job.plan.load) {
+        // All levels of an experiment are of one kind.
+        let mut trials = self.job.plan.services.iter().flat_map(|service| &service.trials);
+        let Some(level) = trials.next().map(|trial| trial.load) else { return true };
+        if deadline::fits(self.job_end, Timestamp::now(), &self.job.plan.load, level) {
             return true;
         }
         let reason = "the job ends before another trial could; the trials left are for the next job";

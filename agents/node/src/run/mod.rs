@@ -15,6 +15,7 @@ mod claim;
 mod deadline;
 mod exposition;
 mod generator;
+mod headroom;
 mod job;
 mod log_budget;
 mod log_tail;
@@ -162,7 +163,21 @@ async fn begin(
     let job_end = deadline::job_end().await;
     let metrics = Arc::new(metrics);
     let handed_in = AtomicUsize::new(0);
-    Ok(Run { job, epoch, spool, recorder, uplink, stop, placement, environment, job_end, exe, metrics, handed_in })
+    Ok(Run {
+        job,
+        epoch,
+        spool,
+        recorder,
+        uplink,
+        stop,
+        placement,
+        environment,
+        job_end,
+        exe,
+        metrics,
+        handed_in,
+        headroom: headroom::Headroom::default(),
+    })
 }
 
 /// Works on the plan while metrics are pushed.

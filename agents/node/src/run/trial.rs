@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use em_api::agent::{AgentPhase, RecordBody, Sample};
 use em_api::measurement::{LoadReport, Outcome, Series};
-use em_api::spec::Device;
+use em_api::spec::{Device, Load, LoadLevel};
 use em_api::{HumanDuration, Timestamp};
 use em_embed::launch::Service;
-use em_load::{LoadPlan, Phase, Progress};
+use em_load::{LoadPlan, Phase, Progress, Shape};
 use em_telemetry::{Sampler, Target};
 use jiff::SignedDuration;
 use tracing::warn;
@@ -43,6 +43,9 @@ pub(crate) async fn measure(start: &Start<'_>, service: &mut Service, of: Of<'_>
     if matches!(ended, Err(Stopped::Died | Stopped::Load { .. })) && run.stop.stopped_by_now().await {
         ended = Err(Stopped::Outside);
     }
+    if let Ok(load) = &ended {
+        run.headroom.learn(of.backend, load);
+    }
     let counts = ended.as_ref().ok().map(|load| &load.counts);
     run.metrics.trial_ends(counts);
     run.recorder.record(RecordBody::Exposition { text: run.metrics.text() });
@@ -53,9 +56,12 @@ pub(crate) async fn measure(start: &Start<'_>, service: &mut Service, of: Of<'_>
         Ok(load) => Outcome::Measured { load },
         Err(Stopped::Outside) => Outcome::Interrupted { message: run.stop.reason() },
         Err(Stopped::Died) => {
-            failed(reason::SERVICE_DIED, "the service ended while it was measured".to_owned(), service.log_tail())
+            failed(reason::SERVICE_DIED, format!("while it was measured: {}", service.ending()), service.log_tail())
         }
-        Err(Stopped::Load { message, log }) => failed(reason::LOAD_FAILED, message, both(&log, &service.log_tail())),
+        Err(Stopped::Load { message, log }) => {
+            let message = with_memory_trouble(message, service);
+            failed(reason::LOAD_FAILED, message, both(&log, &service.log_tail()))
+        }
     };
     run.hand_in(of, Ended { started_at, outcome, service: Some(service.report.clone()), series }).await;
     end
@@ -123,6 +129,9 @@ fn load_plan(start: &Start<'_>, service: &Service, of: Of<'_>, dim: u32) -> Load
         url: service.endpoint(load.wire),
         wire: load.wire,
         model: service.model_name.clone(),
+        fields: service.request_fields.clone(),
+        api_key_file: service.key.file.clone(),
+        api_key_env: service.key.variable.clone(),
         level: of.trial.load,
         batch_size: of.trial.batch_size,
         warmup: load.warmup,
@@ -132,11 +141,28 @@ fn load_plan(start: &Start<'_>, service: &Service, of: Of<'_>, dim: u32) -> Load
         arrival: load.arrival,
         dataset: start.texts.dataset.clone(),
         text_offset: of.trial.text_offset,
+        shape: shape(load, of.trial.batch_size, of.trial.load),
+        batch_mix: None,
+        length_mix: None,
         text_tokens: load.text_tokens,
         expected_dim: Some(dim),
+        normalized: start.run.job.plan.model.normalize,
+        headroom_requests_per_s: start.run.headroom.of(of.backend, of.trial.batch_size),
+        requests: None,
         cores: start.run.placement.generator.clone(),
-        deadline: HumanDuration(trial_deadline(load)),
+        deadline: HumanDuration(trial_deadline(load, of.trial.load)),
     }
+}
+
+/// Rates of the experiment are in the unit of its axis, those of the generator in requests.
+fn shape(load: &Load, batch_size: u32, level: LoadLevel) -> Option<Shape> {
+    let texts = if matches!(level, LoadLevel::TextRate(_)) { f64::from(batch_size) } else { 1.0 };
+    let ramp = load.ramp.map(|ramp| Shape::Ramp { from: ramp.from / texts, to: ramp.to / texts, over: ramp.over });
+    let rate = match level {
+        LoadLevel::RequestRate(rate) | LoadLevel::TextRate(rate) => Some(rate / texts),
+        LoadLevel::Concurrency(_) | LoadLevel::FindMax(_) => None,
+    };
+    ramp.or_else(|| load.trace.clone().map(|path| Shape::Trace { path: path.into(), rate }))
 }
 
 fn start_sampler(start: &Start<'_>, service: &Service) -> Option<Sampler> {
@@ -200,6 +226,11 @@ impl Live<'_> {
 
 fn failed(reason: &'static str, message: String, log_tail: String) -> Outcome {
     Failure { reason, message, log_tail, service: None }.outcome()
+}
+
+/// Requests fail for want of memory while the service lives on.
+fn with_memory_trouble(message: String, service: &Service) -> String {
+    service.memory_trouble().map_or(message.clone(), |trouble| format!("{message}; {trouble}"))
 }
 
 /// Why load failed may stand in either log.

@@ -150,7 +150,17 @@ pub struct Backend {
     pub command: Option<Vec<String>>,
     /// `openai` and `tei`: a server that already runs; nothing is started.
     pub url: Option<String>,
+    /// A file on the node that holds the bearer token which requests must carry.
     pub api_key_file: Option<String>,
+    /// An environment variable of the job that holds it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// `tei`: the server's own program, where `text-embeddings-router` is not in the job's PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+    /// `tei`: the container image that holds its program; run by apptainer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Largest batch that the server forms by itself, where it has such a knob.
     pub batch: Option<u32>,
     pub start_timeout: HumanDuration,
@@ -231,6 +241,35 @@ pub struct Matrix {
     pub request_rate: Option<Vec<f64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_rate: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find_max: Option<FindMax>,
+}
+
+impl Matrix {
+    /// The levels of the one load axis that is set.
+    pub fn levels(&self) -> Vec<LoadLevel> {
+        let concurrency = self.concurrency.iter().flatten().map(|users| LoadLevel::Concurrency(*users));
+        let requests = self.request_rate.iter().flatten().map(|rate| LoadLevel::RequestRate(*rate));
+        let texts = self.text_rate.iter().flatten().map(|rate| LoadLevel::TextRate(*rate));
+        concurrency.chain(requests).chain(texts).chain(self.find_max.map(LoadLevel::FindMax)).collect()
+    }
+}
+
+/// Each trial searches the largest request rate whose p99 latency stays within the limit, by at most
+/// [`MOST_PROBES`](FindMax::MOST_PROBES) open-loop probes.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FindMax {
+    /// Of latency from the planned send time; a failed request counts as over it.
+    pub p99_ms: f64,
+    /// Length of one probe.
+    pub probe: HumanDuration,
+}
+
+impl FindMax {
+    /// Of one trial.
+    pub const MOST_PROBES: u32 = 12;
 }
 
 /// One load level of a cell.
@@ -244,15 +283,18 @@ pub enum LoadLevel {
     RequestRate(f64),
     /// Open loop: texts per second.
     TextRate(f64),
+    /// Open loop: the largest rate that meets a limit is searched.
+    FindMax(FindMax),
 }
 
 impl LoadLevel {
-    /// The part of a file name: `c10`, `rate250`, `textrate4000`.
+    /// The part of a file name: `c10`, `rate250`, `textrate4000`, `max50ms`.
     pub fn file_tag(self) -> String {
         match self {
             Self::Concurrency(users) => format!("c{users}"),
             Self::RequestRate(rate) => format!("rate{rate}"),
             Self::TextRate(rate) => format!("textrate{rate}"),
+            Self::FindMax(search) => format!("max{}ms", search.p99_ms),
         }
     }
 }
@@ -263,6 +305,7 @@ impl fmt::Display for LoadLevel {
             Self::Concurrency(users) => write!(f, "concurrency {users}"),
             Self::RequestRate(rate) => write!(f, "{rate} requests/s"),
             Self::TextRate(rate) => write!(f, "{rate} texts/s offered"),
+            Self::FindMax(search) => write!(f, "largest rate with p99 ≤ {} ms", search.p99_ms),
         }
     }
 }
@@ -276,6 +319,12 @@ pub struct Load {
     pub warmup: HumanDuration,
     pub repetitions: u32,
     pub arrival: Arrival,
+    /// Open loop: the rate climbs or falls while the window is measured.
+    #[serde(default)]
+    pub ramp: Option<Ramp>,
+    /// Open loop: send times (and lengths) of a file, in place of a rate; an absolute path, visible on the compute nodes.
+    #[serde(default)]
+    pub trace: Option<String>,
     /// Only texts of this many tokens (estimated as words when no tokenizer is at hand).
     pub text_tokens: Option<TokenRange>,
     pub wire: Wire,
@@ -293,6 +342,16 @@ pub struct Load {
 pub enum Arrival {
     Constant,
     Poisson,
+}
+
+/// A rate in the unit of the matrix's axis: `from` until the window opens, then in a straight line to `to`, which it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Ramp {
+    pub from: f64,
+    pub to: f64,
+    pub over: HumanDuration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

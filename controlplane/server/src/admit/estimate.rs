@@ -1,6 +1,6 @@
 //! How long an experiment takes, roughly: for warnings and for a person who waits.
 
-use em_api::spec::{BackendKind, Load, ServiceScope, ShardBy, Spec};
+use em_api::spec::{BackendKind, FindMax, ServiceScope, ShardBy, Spec};
 
 /// All trials and all service starts, one after another, as a job runs them.
 pub(super) fn seconds(spec: &Spec) -> u64 {
@@ -11,7 +11,7 @@ pub(super) fn seconds(spec: &Spec) -> u64 {
         ServiceScope::PerTrial => per_backend,
     };
     let starts: u64 = spec.backends.iter().map(|backend| starts_each * start_seconds(backend.kind)).sum();
-    trials * trial_seconds(&spec.load) + starts
+    trials * trial_seconds(spec) + starts
 }
 
 /// Of the job that takes longest, of `all` seconds of work.
@@ -22,25 +22,24 @@ pub(super) fn longest_job_seconds(spec: &Spec, all: u64) -> u64 {
         ShardBy::Backend => {
             let trials = trials(spec) / (spec.backends.len().max(1) as u64);
             let starts = if spec.load.service == ServiceScope::PerTrial { trials } else { u64::from(spec.load.repetitions) };
-            trials * trial_seconds(&spec.load) + starts * slowest_start
+            trials * trial_seconds(spec) + starts * slowest_start
         }
-        ShardBy::Trial => trial_seconds(&spec.load) + slowest_start,
+        ShardBy::Trial => trial_seconds(spec) + slowest_start,
     }
 }
 
 pub(super) fn trials(spec: &Spec) -> u64 {
     let matrix = &spec.matrix;
-    let levels = [
-        matrix.concurrency.as_ref().map(Vec::len),
-        matrix.request_rate.as_ref().map(Vec::len),
-        matrix.text_rate.as_ref().map(Vec::len),
-    ];
-    let levels: usize = levels.into_iter().flatten().sum();
-    (spec.backends.len() * matrix.batch_sizes.len() * levels) as u64 * u64::from(spec.load.repetitions)
+    (spec.backends.len() * matrix.batch_sizes.len() * matrix.levels().len()) as u64 * u64::from(spec.load.repetitions)
 }
 
-pub(super) fn trial_seconds(load: &Load) -> u64 {
-    (load.duration.0 + load.warmup.0).as_secs_f64().ceil() as u64
+/// A search for the largest rate may end early: this is at most.
+pub(super) fn trial_seconds(spec: &Spec) -> u64 {
+    let measured = match spec.matrix.find_max {
+        Some(search) => search.probe.0.as_secs_f64() * 1.1 * f64::from(FindMax::MOST_PROBES),
+        None => spec.load.duration.0.as_secs_f64(),
+    };
+    (measured + spec.load.warmup.0.as_secs_f64()).ceil() as u64
 }
 
 /// Until the first vector, weights at hand; seen on two cores with a small model.

@@ -119,10 +119,7 @@ fn text_offset(spec: &Spec, cells: &[(u32, LoadLevel)], block: &Block) -> u64 {
 /// All (batch size, load level), in the order of the spec.
 fn cells(spec: &Spec) -> Vec<(u32, LoadLevel)> {
     let matrix = &spec.matrix;
-    let closed = matrix.concurrency.iter().flatten().map(|users| LoadLevel::Concurrency(*users));
-    let requests = matrix.request_rate.iter().flatten().map(|rate| LoadLevel::RequestRate(*rate));
-    let texts = matrix.text_rate.iter().flatten().map(|rate| LoadLevel::TextRate(*rate));
-    let levels: Vec<LoadLevel> = closed.chain(requests).chain(texts).collect();
+    let levels = matrix.levels();
     matrix.batch_sizes.iter().flat_map(|size| levels.iter().map(move |level| (*size, *level))).collect()
 }
 

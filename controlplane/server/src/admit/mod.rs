@@ -76,6 +76,7 @@ pub fn admit(body: &Value) -> Result<Admitted, Vec<FieldError>> {
     if let Some(spec) = &spec {
         checks::check(spec, &errors);
     }
+    checks::check_reference(body, spec.as_ref(), &errors);
     let (Some((name, labels, annotations)), Some(spec), true) = (metadata, spec, errors.is_empty()) else {
         return Err(errors.into_list());
     };
@@ -105,7 +106,7 @@ fn read_spec(node: Node<'_>) -> Option<Spec> {
     let model = model::read_model(object.field("model").required());
     let dataset = model::read_dataset(object.field("dataset"));
     let matrix = load::read_matrix(object.field("matrix"));
-    let load = load::read_load(object.field("load"));
+    let load = load::read_load(object.field("load"), &matrix);
     let slurm = slurm::read(object.field("slurm"));
     let checks = checks::read(object.field("checks"));
     let dtype = model.as_ref().map_or(Dtype::Float32, |model| model.dtype);

@@ -7,12 +7,16 @@ use super::escape;
 
 type Column = (&'static str, fn(&Cell) -> String);
 
-const COLUMNS: [Column; 41] = [
+const COLUMNS: [Column; 42] = [
     ("backend", |cell| cell.backend.clone()),
     ("batch_size_texts", |cell| cell.batch_size.to_string()),
     ("concurrency_requests", |cell| if let LoadLevel::Concurrency(users) = cell.load { users.to_string() } else { String::new() }),
     ("offered_requests_per_s", |cell| if let LoadLevel::RequestRate(rate) = cell.load { rate.to_string() } else { String::new() }),
     ("offered_texts_per_s", |cell| if let LoadLevel::TextRate(rate) = cell.load { rate.to_string() } else { String::new() }),
+    (
+        "searched_p99_limit_ms",
+        |cell| if let LoadLevel::FindMax(search) = cell.load { search.p99_ms.to_string() } else { String::new() },
+    ),
     ("trials_valid", |cell| cell.repetitions.to_string()),
     ("trials_failed", |cell| cell.failed.to_string()),
     ("trials_invalid", |cell| cell.invalid.to_string()),

@@ -27,7 +27,7 @@ use em_api::spec::{LoadLevel, Matrix, Spec};
 pub use verdict::verdict;
 
 /// Grows when the same measurements give other numbers.
-const CODE: &str = "1";
+const CODE: &str = "2";
 
 /// Everything that results are computed from.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ pub fn compute(input: &ResultsInput) -> Results {
     let spec = &input.experiment.spec;
     let parity = parity::judge(spec, &input.parity);
     let trials = trials::judge(spec, &input.measurements, &parity);
-    let cells = cells::compute(spec, &trials);
-    let comparisons = compare::all(spec, &trials, &cells);
+    let cells = cells::compute(spec, &trials, &parity);
+    let comparisons = compare::all(spec, &trials, &cells, &parity);
     let measured = trials.iter().filter(|trial| trial.report.is_some()).count();
     Results {
         experiment: input.experiment.metadata.name.clone(),
@@ -65,10 +65,7 @@ pub fn compute(input: &ResultsInput) -> Results {
 
 /// The levels of the one load axis that is set.
 pub(crate) fn load_levels(matrix: &Matrix) -> Vec<LoadLevel> {
-    let concurrency = matrix.concurrency.iter().flatten().map(|users| LoadLevel::Concurrency(*users));
-    let requests = matrix.request_rate.iter().flatten().map(|rate| LoadLevel::RequestRate(*rate));
-    let texts = matrix.text_rate.iter().flatten().map(|rate| LoadLevel::TextRate(*rate));
-    concurrency.chain(requests).chain(texts).collect()
+    matrix.levels()
 }
 
 pub(crate) fn expected_trials(spec: &Spec) -> usize {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use em_api::BlockId;
 use em_api::measurement::{LoadReport, Measurement, Outcome};
-use em_api::results::{Parity, ParityVerdict, TrialResult, Verdict, VerdictReason};
+use em_api::results::{Parity, ParityVerdict, TrialResult, Verdict, VerdictReason, Within};
 use em_api::spec::Spec;
-use em_stats::{histogram, percentile};
+use em_stats::{bootstrap, histogram, percentile};
 use hdrhistogram::Histogram;
 
 use super::verdict::verdict;
@@ -84,11 +84,17 @@ impl Trial<'_> {
     }
 
     pub(crate) fn texts_per_second(&self) -> Option<f64> {
-        self.report.and_then(|load| rate(load.texts_ok, load.window_s))
+        match self.report?.find_max.as_ref() {
+            Some(found) => Some(found.requests_per_s * f64::from(self.measurement.batch_size)),
+            None => self.report.and_then(|load| rate(load.texts_ok, load.window_s)),
+        }
     }
 
     pub(crate) fn requests_per_second(&self) -> Option<f64> {
-        self.report.and_then(|load| rate(load.requests_ok, load.window_s))
+        match self.report?.find_max.as_ref() {
+            Some(found) => Some(found.requests_per_s),
+            None => self.report.and_then(|load| rate(load.requests_ok, load.window_s)),
+        }
     }
 
     /// `None` for a trial that was not measured.
@@ -108,12 +114,25 @@ impl Trial<'_> {
             window_s: load.window_s,
             texts_per_second: self.texts_per_second().unwrap_or(0.0),
             requests_per_second: self.requests_per_second().unwrap_or(0.0),
+            texts_per_second_within: within(load, of.batch_size),
             p50_ms: at(0.5),
             p99_ms: at(0.99),
             verdict: self.verdict?,
             reasons: self.reasons.clone(),
         })
     }
+}
+
+/// What this one run says of its own mean: a search's interval, else a bootstrap over the seconds of the window.
+fn within(load: &LoadReport, batch_size: u32) -> Option<Within> {
+    if let Some(found) = &load.find_max {
+        let texts = f64::from(batch_size);
+        return Some(Within { low: found.low * texts, high: found.high? * texts });
+    }
+    let whole = load.window_s.max(0.0) as usize;
+    let seconds: Vec<f64> = load.per_second.iter().take(whole).map(|bin| bin.texts_ok as f64).collect();
+    let (_, low, high) = bootstrap::mean(&seconds)?;
+    Some(Within { low, high })
 }
 
 fn rate(count: u64, window_s: f64) -> Option<f64> {

@@ -4,7 +4,7 @@
 
 use em_api::measurement::{LoadReport, Measurement, Outcome, Series};
 use em_api::results::{Verdict, VerdictReason};
-use em_api::spec::Spec;
+use em_api::spec::{LoadLevel, Spec};
 use em_stats::histogram;
 use em_stats::steady::{self, Steadiness};
 
@@ -16,14 +16,21 @@ const LEAST_WINDOW_S: f64 = 3.0;
 const GENERATOR_BUSY: f64 = 0.9;
 /// The generator must have been shown to reach three times the load.
 const HEADROOM: f64 = 3.0;
+/// A generator whose own lateness is this share of the p99 latency, and more than a millisecond, was measured with the backend.
+const LATENESS_ALLOWED: f64 = 0.1;
+const LATENESS_MS: f64 = 1.0;
+/// Threads that waited for a core of their own so many times longer than they used one, and for this share of the window, had
+/// company there.
+const STARVED: f64 = 2.0;
+const STARVED_SHARE: f64 = 0.1;
 /// NVML's clocks event reasons that slow the GPU down from outside: hardware slowdown (0x8), software thermal (0x20), hardware
 /// thermal (0x40), power brake (0x80). Not idle, not clocks that were set, not the software power cap, which is how many GPUs
 /// spend their working day: that one is a warning.
 const THROTTLED: u64 = 0x8 | 0x20 | 0x40 | 0x80;
 /// NVML's software power cap.
 pub(crate) const POWER_CAP: u64 = 0x4;
-/// Samples that may show it before a trial is void.
-const THROTTLE_ALLOWED: f64 = 0.01;
+/// Samples that may show it, or a process of somebody else, before a trial is void.
+const SAMPLES_ALLOWED: f64 = 0.01;
 
 /// `None`: it was not measured (failed, interrupted). Parity is judged per backend and not here.
 pub fn verdict(measurement: &Measurement, spec: &Spec) -> Option<(Verdict, Vec<VerdictReason>)> {
@@ -34,8 +41,10 @@ pub fn verdict(measurement: &Measurement, spec: &Spec) -> Option<(Verdict, Vec<V
         errors(load).map(|message| reason(Verdict::Invalid, "errors", message)),
         client_bound(load, measurement.environment.cores_allowed).map(|message| reason(Verdict::Invalid, "client-bound", message)),
         throttled(load, measurement.series.as_ref()).map(|message| reason(Verdict::Invalid, "throttled", message)),
+        foreign(load, measurement.series.as_ref()).map(|message| reason(Verdict::Invalid, "foreign-process", message)),
+        limit(load).map(|message| reason(Verdict::Inconclusive, "limit", message)),
         too_short(load, spec).map(|message| reason(Verdict::Inconclusive, "too-short", message)),
-        unsteady(load).map(|message| reason(Verdict::Inconclusive, "unsteady", message)),
+        unsteady(load, spec).map(|message| reason(Verdict::Inconclusive, "unsteady", message)),
     ];
     let found: Vec<(Verdict, VerdictReason)> = found.into_iter().flatten().collect();
     let verdict = if found.iter().any(|(verdict, _)| *verdict == Verdict::Invalid) {
@@ -55,11 +64,11 @@ fn unreadable(load: &LoadReport) -> Option<String> {
 
 fn errors(load: &LoadReport) -> Option<String> {
     let counts = &load.counts;
-    let wrong = counts.wrong_shape + counts.not_finite;
+    let wrong = counts.wrong_shape + counts.not_finite + counts.wrong_norm;
     let (errors, asked) = (counts.errors(), ended(load));
     let example = load.error_examples.first().map(|example| format!("; for example: {example}")).unwrap_or_default();
     if wrong > 0 {
-        return Some(format!("{wrong} of {asked} answers were wrong (number of vectors, dimension, NaN){example}"));
+        return Some(format!("{wrong} of {asked} answers were wrong (number of vectors, dimension, NaN, length){example}"));
     }
     let share = errors as f64 / asked.max(1) as f64;
     (share > ERRORS_ALLOWED)
@@ -81,12 +90,31 @@ fn client_bound(load: &LoadReport, cores_allowed: u32) -> Option<String> {
         if busy >= GENERATOR_BUSY {
             return Some(format!("the load generator used {:.0} % of its {cores} cores: give it more", busy * 100.0));
         }
+        let waited = generator.cpu_wait_s.unwrap_or(0.0);
+        if waited > STARVED * generator.cpu_s && waited > STARVED_SHARE * load.window_s {
+            return Some(format!(
+                "the load generator waited {waited:.1} s for its own {cores} cores and used {:.1} s of them: something else ran there",
+                generator.cpu_s
+            ));
+        }
+    }
+    if let Some(late) = own_lateness(load) {
+        return Some(late);
     }
     let offered = ended(load) as f64 / load.window_s;
     let headroom = generator.headroom_requests_per_s.filter(|headroom| offered.is_finite() && offered * HEADROOM > *headroom)?;
     Some(format!(
         "the generator sent {offered:.0} requests/s but reaches only {headroom:.0} against a null server; three times the load is asked for"
     ))
+}
+
+/// Requests that found a free user and were sent late all the same. In a closed loop nothing is planned ahead.
+fn own_lateness(load: &LoadReport) -> Option<String> {
+    let late = load.generator.slip_p99_ms.filter(|late| *late > LATENESS_MS && !matches!(load.level, LoadLevel::Concurrency(_)))?;
+    let latency = histogram::decode(&load.latency_us.0).ok().filter(|latency| !latency.is_empty())?;
+    let p99 = latency.value_at_quantile(0.99) as f64 / 1_000.0;
+    (late > p99 * LATENESS_ALLOWED)
+        .then(|| format!("the load generator sent 1 % of the requests {late:.1} ms late or more, of a p99 latency of {p99:.1} ms"))
 }
 
 /// Pinned to some of the job's cores and not to all of them.
@@ -96,19 +124,43 @@ pub(crate) fn own_cores(generator_cores: usize, cores_allowed: u32) -> bool {
 
 fn throttled(load: &LoadReport, series: Option<&Series>) -> Option<String> {
     let share = share_with_reason(series?, load.window_s, THROTTLED)?;
-    (share > THROTTLE_ALLOWED)
+    (share > SAMPLES_ALLOWED)
         .then(|| format!("the GPU was slowed down by heat or power in {:.0} % of the samples", (share * 100.0).max(1.0)))
+}
+
+fn foreign(load: &LoadReport, series: Option<&Series>) -> Option<String> {
+    let share = share_of_samples(series?, load.window_s, "_foreign_processes", |processes| processes > 0)?;
+    (share > SAMPLES_ALLOWED)
+        .then(|| format!("a process of somebody else was on the GPU in {:.0} % of the samples", (share * 100.0).max(1.0)))
 }
 
 /// Share of the window's samples of any GPU that show one of these reasons.
 pub(crate) fn share_with_reason(series: &Series, window_s: f64, mask: u64) -> Option<f64> {
-    let columns = series.columns.iter().filter(|(name, _)| name.ends_with("_throttle_reasons"));
+    share_of_samples(series, window_s, "_throttle_reasons", |reasons| reasons & mask != 0)
+}
+
+fn share_of_samples(series: &Series, window_s: f64, column: &str, shows: impl Fn(u64) -> bool) -> Option<f64> {
+    let columns = series.columns.iter().filter(|(name, _)| name.ends_with(column));
     let inside = |at: &i64| (0..=(window_s * 1_000.0) as i64).contains(at);
     let samples: Vec<u64> = columns
         .flat_map(|(_, column)| series.t_ms.iter().zip(column).filter(|(at, _)| inside(at)).filter_map(|(_, value)| *value))
         .map(|value| value as u64)
         .collect();
-    (!samples.is_empty()).then(|| samples.iter().filter(|value| *value & mask != 0).count() as f64 / samples.len() as f64)
+    (!samples.is_empty()).then(|| samples.iter().filter(|value| shows(**value)).count() as f64 / samples.len() as f64)
+}
+
+/// A search that never found both sides.
+fn limit(load: &LoadReport) -> Option<String> {
+    let found = load.find_max.as_ref()?;
+    let tried = found.probes.iter().map(|probe| probe.requests_per_s);
+    let limit = found.p99_limit_ms;
+    if found.requests_per_s <= 0.0 {
+        let lowest = tried.fold(f64::INFINITY, f64::min);
+        return Some(format!("no rate kept p99 ≤ {limit} ms; the lowest that was tried was {lowest:.2} requests/s"));
+    }
+    found.high.is_none().then(|| {
+        format!("every rate kept p99 ≤ {limit} ms, up to {:.2} requests/s: the largest is not known", tried.fold(0.0, f64::max))
+    })
 }
 
 fn too_short(load: &LoadReport, spec: &Spec) -> Option<String> {
@@ -125,7 +177,11 @@ fn too_short(load: &LoadReport, spec: &Spec) -> Option<String> {
     }
 }
 
-fn unsteady(load: &LoadReport) -> Option<String> {
+fn unsteady(load: &LoadReport, spec: &Spec) -> Option<String> {
+    // A load that was made to change is no fault of the window.
+    if spec.load.ramp.is_some() || spec.load.trace.is_some() {
+        return None;
+    }
     // Bins beyond the last whole second are only partly inside the window.
     let whole = load.window_s.max(0.0) as usize;
     let mut seconds = vec![0.0; whole.min(86_400)];

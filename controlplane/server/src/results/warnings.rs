@@ -98,7 +98,7 @@ fn few_repetitions(cells: &[Cell]) -> Option<String> {
 fn overrun(input: &ResultsInput, cells: &[Cell]) -> Vec<String> {
     let matrix = &input.experiment.spec.matrix;
     let offered = |cell: &Cell| match cell.load {
-        LoadLevel::Concurrency(_) => None,
+        LoadLevel::Concurrency(_) | LoadLevel::FindMax(_) => None,
         LoadLevel::RequestRate(rate) => Some((rate, cell.requests_per_second?.mean, "requests/s")),
         LoadLevel::TextRate(rate) => Some((rate, cell.texts_per_second?.mean, "texts/s")),
     };

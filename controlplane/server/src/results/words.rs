@@ -15,10 +15,25 @@ pub(crate) fn ratio_with_interval(estimate: &Estimate) -> String {
     match (estimate.low, estimate.high) {
         (Some(low), Some(high)) => {
             let half = (high - low) / 2.0;
+            if half >= 1.0 && low < 2.0 {
+                // Too wide for one number of decimals: `1.2× [0.01, 150]` and not `1× [0, 150]`.
+                return format!("{}× [{}, {}]", two_digits(estimate.mean), two_digits(low), two_digits(high));
+            }
             let decimals = ratio_decimals(estimate.mean, Some(half));
             format!("{} [{low:.decimals$}, {high:.decimals$}]", ratio(estimate.mean, Some(half)))
         }
         _ => ratio(estimate.mean, None),
+    }
+}
+
+/// Two significant digits, within what a ratio can sensibly be.
+fn two_digits(value: f64) -> String {
+    match value {
+        v if v >= 1_000.0 => "over 1,000".to_owned(),
+        v if v >= 9.95 => format!("{v:.0}"),
+        v if v >= 0.995 => format!("{v:.1}"),
+        v if v >= 0.005 => format!("{v:.2}"),
+        _ => "under 0.01".to_owned(),
     }
 }
 
@@ -79,6 +94,11 @@ pub(crate) fn percent(ratio: f64) -> String {
     format!("{:.0} %", ratio * 100.0)
 }
 
+/// A share of neighbours: `100 %` only when all are the same.
+pub(crate) fn overlap(share: f64) -> String {
+    if share >= 1.0 { "100 %".to_owned() } else { format!("{:.1} %", (share * 1_000.0).floor() / 10.0) }
+}
+
 /// A success rate: `100 %` only when nothing failed.
 pub(crate) fn success(ratio: f64) -> String {
     if ratio >= 1.0 { "100 %".to_owned() } else { format!("{:.2} %", (ratio * 10_000.0).floor() / 100.0) }
@@ -105,6 +125,9 @@ mod tests {
         assert_eq!(ratio_with_interval(&estimate(2.31, 2.21, 2.42)), "2.3× [2.2, 2.4]");
         assert_eq!(ratio_with_interval(&estimate(1.041, 1.02, 1.063)), "1.04× [1.02, 1.06]");
         assert_eq!(ratio_with_interval(&estimate(12.2, 9.0, 16.5)), "12× [9, 16]");
+        assert_eq!(ratio_with_interval(&estimate(1.2, 0.012, 152.4)), "1.2× [0.01, 152]");
+        assert_eq!(ratio_with_interval(&estimate(1.04, 0.31, 3.2)), "1.0× [0.31, 3.2]");
+        assert_eq!(ratio_with_interval(&estimate(1.5, 0.0001, 2e4)), "1.5× [under 0.01, over 1,000]");
         assert_eq!(ratio_with_interval(&Estimate { mean: 2.31, low: None, high: None, n: 1 }), "2.3×");
         let milliseconds: Vec<String> = [0.412, 4.12, 9.96, 41.2, 1_529.0, 12_345.0].into_iter().map(millis).collect();
         assert_eq!(milliseconds, ["0.41 ms", "4.1 ms", "10 ms", "41 ms", "1,529 ms", "12.3 s"]);

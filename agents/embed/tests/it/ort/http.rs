@@ -88,7 +88,7 @@ async fn each_wrong_request_is_told_what_is_wrong() {
         ("/v1/embeddings", json!({"input": "w1", "model": "other"}), 404, "model"),
         ("/v1/embeddings", json!({"input": "w1", "encoding_format": "int8"}), 400, "encoding_format"),
         ("/v1/embeddings", json!({"input": "w1", "dimensions": 0}), 400, "dimensions"),
-        ("/v1/embeddings", json!({"input": "w1", "dimensions": 25}), 400, "dimensions"),
+        ("/v1/embeddings", json!({"input": "w1", "dimensions": HIDDEN + 1}), 400, "dimensions"),
     ];
     for (path, body, status, param) in cases {
         let (got, answer) = server.post(path, &body).await;
@@ -131,9 +131,9 @@ async fn metrics_and_info_say_what_ran() {
     for line in [
         "em_embed_queue_depth 0",
         "em_embed_batch_texts_sum 2",
-        // Two texts padded to the longer one's four tokens, of which one is padding.
-        "em_embed_batch_tokens_sum 8",
-        "em_embed_padding_ratio_sum 1.1428571428571428",
+        // Three and four tokens, without padding.
+        "em_embed_batch_tokens_sum 7",
+        "em_embed_padding_ratio_sum 1",
         "em_embed_phase_seconds_count{phase=\"tokenise\"} 1",
         "em_embed_phase_seconds_count{phase=\"queue\"} 2",
         "em_embed_phase_seconds_count{phase=\"compute\"} 1",

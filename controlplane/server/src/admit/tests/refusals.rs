@@ -102,6 +102,8 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/backends/0/python", json!("/usr/bin/python3"), "belongs to vllm and huggingface"),
         ("/spec/backends/0/python", json!("python3"), "is not an absolute path"),
         ("/spec/backends/0/apiKeyFile", json!("/key"), "belongs to openai and tei"),
+        ("/spec/backends/0/apiKeyEnv", json!("KEY"), "belongs to openai and tei"),
+        ("/spec/backends/0/binary", json!("/opt/router"), "belongs to tei"),
         ("/spec/backends/0/batch", json!(8), "has no effect on ort"),
         ("/spec/backends/0/dtype", json!("float16"), "ort computes in float32 only"),
         ("/spec/backends/1/dtype", json!("int8"), "cannot compute in int8"),
@@ -186,8 +188,28 @@ fn a_running_server_takes_no_settings() {
         with("/spec/backends/0", json!({"name": "far", "type": "openai", "url": "https://host/v1", "args": ["--x"], "batch": 4}));
     let errors = refused(&body);
     assert_eq!(errors.len(), 2, "{errors:?}");
+    let errors = refused(&with("/spec/backends/0", json!({"name": "far", "type": "openai"})));
+    assert_eq!(errors, ["spec.backends[0].url: openai needs `url` (a server that runs already) or `command` (one to start)"]);
     let errors = refused(&with("/spec/backends/0", json!({"name": "far", "type": "tei"})));
-    assert_eq!(errors, ["spec.backends[0].url: tei needs `url` (a server that runs already) or `command` (one to start)"]);
+    assert_eq!(errors, Vec::<String>::new(), "its program is looked for on the node");
+    let both =
+        json!({"name": "far", "type": "tei", "url": "http://host", "apiKeyFile": "/key", "apiKeyEnv": "KEY", "image": "tei.sif"});
+    let errors = refused(&with("/spec/backends/0", both));
+    assert!(errors.len() == 2 && errors[0].contains("give one of the two") && errors[1].contains("no effect"), "{errors:?}");
+}
+
+#[test]
+fn a_reference_that_is_no_backend_is_told_beside_the_faults_of_backends() {
+    let mut body = with("/spec/checks", json!({"parity": {"reference": "hff"}}));
+    set(&mut body, "/spec/backends/0/device", json!("gpu"));
+    let errors = refused(&body);
+    assert!(errors.len() == 2 && errors[1].contains("did you mean `hf`"), "{errors:?}");
+    set(&mut body, "/spec/model", json!({}));
+    assert_eq!(refused(&body).len(), 3, "nor does a missing model hide it: {:?}", refused(&body));
+    // The name of a variant cannot be known when its sweep is wrong.
+    set(&mut body, "/spec/backends/0/sweep", json!({"x": []}));
+    set(&mut body, "/spec/checks/parity/reference", json!("ort-x-1"));
+    assert!(!refused(&body).iter().any(|error| error.contains("no backend is named")), "{:?}", refused(&body));
 }
 
 #[test]

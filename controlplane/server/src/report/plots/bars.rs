@@ -8,6 +8,8 @@ use super::sheet::{Group, Sheet, note, side_by_side};
 use crate::results::words;
 
 const LABEL_SIZE: f64 = 12.0;
+/// Whiskers may make a panel so many times as high as its tallest bar.
+const WHISKER_ROOM: f64 = 1.6;
 
 /// A value with its whisker; nothing is drawn as a dash.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,7 +96,10 @@ pub(crate) fn grouped(scene: &mut Scene, panel: &Panel, sheet: &Sheet<'_>, name:
     let bars: Vec<Vec<Bar>> =
         groups.iter().map(|group| group.cells.iter().map(|cell| cell.map(bar).unwrap_or_default()).collect()).collect();
     let all = || bars.iter().flatten();
-    let most = all().filter_map(|bar| bar.high.or(bar.value)).fold(0.0, f64::max);
+    let tallest = all().filter_map(|bar| bar.value).fold(0.0, f64::max);
+    let whiskers = all().filter_map(|bar| bar.high.or(bar.value)).fold(0.0, f64::max);
+    // Two repetitions give whiskers of many times the bars: those leave the plot rather than flatten it.
+    let most = whiskers.min(tallest * WHISKER_ROOM);
     let axis = if scale == Scale::Percent { Linear::percent() } else { Linear::up_to(most, 0.06) };
     axis::vertical(scene, panel, &axis, name);
     let slot = panel.width / groups.len().max(1) as f64;
@@ -136,7 +141,7 @@ fn names(scene: &mut Scene, panel: &Panel, groups: &[Group<'_>], slot: f64) {
 fn draw(scene: &mut Scene, panel: &Panel, axis: &Linear, across: (f64, f64), bar: Bar, paint: Paint, labelled: bool) {
     let (left, width) = across;
     let middle = left + width / 2.0;
-    let y = |value: f64| panel.bottom() - axis.place(value) * panel.height;
+    let y = |value: f64| panel.bottom() - axis.place(value.min(axis.end)) * panel.height;
     let Some(value) = bar.value else {
         let half = (width * 0.3).min(8.0);
         scene.line(vec![(middle - half, panel.bottom() - 10.0), (middle + half, panel.bottom() - 10.0)], Paint::Muted, 1.5);
@@ -148,7 +153,12 @@ fn draw(scene: &mut Scene, panel: &Panel, axis: &Linear, across: (f64, f64), bar
     if let (Some(low), Some(high)) = (bar.low, bar.high) {
         let cap = (width * 0.16).clamp(1.0, 9.0);
         scene.line(vec![(middle, y(low)), (middle, y(high))], Paint::Ink, 1.5);
-        scene.line(vec![(middle - cap, y(high)), (middle + cap, y(high))], Paint::Ink, 1.5);
+        if high <= axis.end {
+            scene.line(vec![(middle - cap, y(high)), (middle + cap, y(high))], Paint::Ink, 1.5);
+        } else {
+            // An arrow: it goes on.
+            scene.line(vec![(middle - cap, y(high) + cap), (middle, y(high)), (middle + cap, y(high) + cap)], Paint::Ink, 1.5);
+        }
         if low < value {
             scene.line(vec![(middle - cap, y(low)), (middle + cap, y(low))], Paint::Ink, 1.5);
         }
