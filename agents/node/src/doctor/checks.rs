@@ -149,8 +149,6 @@ async fn loads(store: &Path, library: &Path) -> Result<String, String> {
         dtype: Dtype::Float32,
         sessions: None,
         threads: None,
-        dtype: em_api::spec::Dtype::Float32,
-        sessions: Some(1),
         tokenizer_threads: None,
         max_length: None,
         token_budget: None,
