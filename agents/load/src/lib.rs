@@ -31,6 +31,8 @@ mod requests;
 mod run;
 mod schedule;
 mod signals;
+#[cfg(test)]
+mod simulated;
 mod trial;
 mod window;
 mod wire;

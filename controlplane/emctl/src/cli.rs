@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::prepare::PrepareArgs;
 use crate::script::ScriptArgs;
 use crate::submit::SubmitArgs;
 
@@ -107,6 +108,8 @@ pub(crate) enum Command {
     },
     /// The job script, as sbatch gets it; or a folder that runs without any server
     Script(ScriptArgs),
+    /// Fill the input store with what an experiment needs: model, texts, environments
+    Prepare(PrepareArgs),
     /// Hand what a run without a server measured to the control plane
     Import {
         /// The folder that `emctl script --standalone` wrote, after its run

@@ -11,6 +11,7 @@ mod get;
 mod human;
 mod logs;
 mod output;
+mod prepare;
 mod progress;
 mod report;
 mod results;
@@ -61,6 +62,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Results { name } => results::run(&client, &name, format).await,
         Command::Report { name, out } => report::run(&client, &name, &out).await,
         Command::Script(args) => script::run(&client, args).await,
+        Command::Prepare(args) => prepare::run(&client, args).await,
         Command::Import { dir, name } => standalone::import(&client, &dir, name.as_deref(), format).await,
         Command::Cancel { name } => act::cancel(&client, &name).await,
         Command::Suspend { name } => act::suspend(&client, &name).await,

@@ -59,13 +59,19 @@ impl Engine {
         let (request, ticket) = Request::open(self.info.embedding_dim);
         let (queue, most) = (Arc::clone(&self.queue), self.info.max_length);
         let truncated = self.metrics.truncated_texts();
+        let (count, abandoned) = (texts.len() as u64, ticket.abandoned());
         // From the tokenising thread straight into the queue: no event loop in between.
         self.tokenisers.encode(texts, ticket.abandoned(), move |tokens| match tokens.and_then(|all| cut(all, most, wishes)) {
             Ok((texts, cut)) => {
                 truncated.inc_by(cut);
                 queue.submit(request, texts);
             }
-            Err(error) => request.refuse(error),
+            Err(error) => {
+                if abandoned() {
+                    queue.dropped.inc_by(count);
+                }
+                request.refuse(error);
+            }
         });
         self.wait(ticket, wishes).await
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
 
 use super::{EmbedError, EngineError};
 
@@ -26,6 +26,7 @@ pub(crate) struct TextTokenizer {
     tokenizer: Tokenizer,
     /// Special tokens that each text gets.
     special: usize,
+    max_length: usize,
 }
 
 impl TextTokenizer {
@@ -34,18 +35,20 @@ impl TextTokenizer {
         let failed = |source| EngineError::Tokenizer { path: path.clone(), source };
         let mut tokenizer = Tokenizer::from_file(&path).map_err(failed)?;
         tokenizer.with_padding(None);
-        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(failed)?;
+        tokenizer.with_truncation(None).map_err(failed)?;
         let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        Ok(Self { tokenizer, special })
+        Ok(Self { tokenizer, special, max_length })
     }
 
     fn encode(&self, text: &str) -> Result<Tokens, EmbedError> {
-        let encoding = self.tokenizer.encode_fast(text, true).map_err(|error| EmbedError::Tokenise(Arc::from(error)))?;
-        let ids = encoding.get_ids().to_vec();
-        // What was cut away comes in pieces, each with special tokens of its own.
-        let cut: usize = encoding.get_overflowing().iter().map(|piece| piece.get_ids().len().saturating_sub(self.special)).sum();
-        Ok(Tokens { length: ids.len() + cut, ids })
+        let failed = |error| EmbedError::Tokenise(Arc::from(error));
+        let mut encoding = self.tokenizer.encode_fast(text, false).map_err(failed)?;
+        let length = encoding.get_ids().len() + self.special;
+        if length > self.max_length {
+            encoding.truncate(self.max_length.saturating_sub(self.special), 0, TruncationDirection::Right);
+        }
+        let encoding = self.tokenizer.post_process(encoding, None, true).map_err(failed)?;
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), length })
     }
 }
 
@@ -99,7 +102,7 @@ impl Tokenisers {
         Self { threads: (0..threads.max(1)).map(start).collect(), shared }
     }
 
-    /// `done` gets one entry a text, in order, on one of the threads; never, if the request is abandoned before.
+    /// `done` gets one entry a text, in order, on one of the threads; `Closed` if the request is abandoned before.
     pub(crate) fn encode(
         &self,
         texts: Vec<String>,
@@ -159,7 +162,7 @@ impl Shared {
 impl Chunk {
     fn encode(self, tokenizer: &TextTokenizer) {
         if (self.request.abandoned)() {
-            return;
+            return self.request.finish(Err(EmbedError::Closed));
         }
         let texts = self.request.texts[self.from..].iter().take(CHUNK);
         let result: Result<Vec<Tokens>, EmbedError> = texts.map(|text| tokenizer.encode(text)).collect();
@@ -177,8 +180,15 @@ impl Chunk {
             }
             Err(error) => Err(error),
         };
-        let done = progress.done.take();
         drop(progress);
+        self.request.finish(answer);
+    }
+}
+
+impl Work {
+    /// The first result counts.
+    fn finish(&self, answer: Result<Vec<Tokens>, EmbedError>) {
+        let done = self.progress.lock().unwrap_or_else(PoisonError::into_inner).done.take();
         if let Some(done) = done {
             done(answer);
         }

@@ -108,7 +108,7 @@ fn ort(launch: &Launch, port: u16) -> Result<Plan, String> {
 }
 
 /// Fields beside the texts that each request carries, so that all kinds do the same with a text that is too long: cut it.
-pub(super) fn request_fields(kind: BackendKind) -> Map<String, Value> {
+pub(crate) fn request_fields(kind: BackendKind) -> Map<String, Value> {
     let fields = match kind {
         BackendKind::Vllm => json!({"truncate_prompt_tokens": -1}),
         BackendKind::Ort => json!({"truncate": true}),

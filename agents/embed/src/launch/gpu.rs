@@ -25,7 +25,7 @@ fn judge(name: &str, asked: bool, listed: Option<bool>, holds: bool) -> Result<(
 }
 
 /// Largest CUDA version that the driver runs, its major number. `None`: no driver here.
-pub(crate) fn cuda_major() -> Option<i32> {
+pub fn cuda_major() -> Option<i32> {
     let version = Nvml::init().ok()?.sys_cuda_driver_version().ok()?;
     Some(nvml_wrapper::cuda_driver_version_major(version))
 }

@@ -24,10 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use command::Plan;
+pub(crate) use command::request_fields;
+pub use gpu::cuda_major;
 pub use key::{ApiKey, KeySource};
 use port::Owner;
 pub use process::StopReport;
 use process::{Exit, Group};
+pub(crate) use ready::base_of;
 use ready::{Facts, Probe};
 use serde_json::{Map, Value};
 

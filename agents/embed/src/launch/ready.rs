@@ -124,7 +124,7 @@ pub(super) fn endpoint(base_url: &str, wire: Wire) -> String {
 }
 
 /// People give OpenAI addresses with and without `/v1`.
-pub(super) fn base_of(url: &str) -> String {
+pub(crate) fn base_of(url: &str) -> String {
     let url = url.trim_end_matches('/');
     url.strip_suffix("/v1").unwrap_or(url).to_owned()
 }

@@ -20,9 +20,7 @@ pub use source::SourceError;
 pub use store::{StoreError, model_dir};
 
 /// Raised when the graph that we write changes: older graphs are then written anew.
-pub const GRAPH_VERSION: u32 = 4;
-/// A protobuf ends at 2 GiB: larger weights lie in a file beside the graph.
-const MOST_INLINE: u64 = 1 << 30;
+pub const GRAPH_VERSION: u32 = 5;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct PrepareArgs {
@@ -222,13 +220,11 @@ pub fn prepare_model(dir: &Path, options: PrepareOptions) -> Result<PreparedMode
 fn write(graph: &Path, mut model: ModelProto, info: &GraphInfo) -> Result<(), PrepareError> {
     let stem = graph.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let data = format!("{stem}.{}-{GRAPH_VERSION}.data", &info.source_sha256[..16]);
-    let apart = model.weight_bytes() > MOST_INLINE || info.target.device == Device::Cuda;
-    if apart {
-        store::write_whole(&graph.with_file_name(&data), &model.take_weights(&data))?;
-    }
+    // Mapped, not copied: sessions share what they only read.
+    store::write_whole(&graph.with_file_name(&data), &model.take_weights(&data))?;
     store::write_whole(graph, &prost::Message::encode_to_vec(&model))?;
     store::write_whole(&info_path(graph), &info_json(info))?;
-    store::remove_others(graph, &format!("{stem}."), ".data", apart.then_some(data.as_str()));
+    store::remove_others(graph, &format!("{stem}."), ".data", Some(data.as_str()));
     Ok(())
 }
 

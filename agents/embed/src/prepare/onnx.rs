@@ -300,11 +300,6 @@ impl Builder {
 }
 
 impl ModelProto {
-    /// Bytes of all weights.
-    pub(crate) fn weight_bytes(&self) -> u64 {
-        self.graph.iter().flat_map(|graph| &graph.initializer).map(|tensor| tensor.raw_data.len() as u64).sum()
-    }
-
     /// Takes the large tensors out, for a file called `location` beside the graph's: a protobuf ends at 2 GiB.
     pub(crate) fn take_weights(&mut self, location: &str) -> Vec<u8> {
         let mut data = Vec::new();

@@ -2,6 +2,7 @@
 //! here, except where time must pass. Needs EM_TEST_STORE (for ONNX Runtime and MiniLM) and EM_TEST_AGENT.
 
 mod engine;
+mod fuzz;
 mod graph;
 mod http;
 mod modern;

@@ -57,6 +57,24 @@ async fn flags_alone_give_a_summary_and_an_exit_code() {
     assert_eq!(code.expect("measured"), 0);
     let (code, _) = load(&flags, data.path()).await;
     assert!(code.expect_err("no load").to_string().contains("--text-rate"));
+    let (code, _) = load(&[&flags[..], &["--steps", "10:1s", "--concurrency", "1"]].concat(), data.path()).await;
+    assert!(code.expect_err("two loads").to_string().contains("leave the other level out"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_decide_the_exit_code() {
+    let (server, data) =
+        (Server::start(|number| if number == 3 { Reply::Raw(429, "slow down".to_owned()) } else { Reply::Vectors(8) }), data_set());
+    let path = data.path().to_str().expect("path");
+    let flags = ["--url", &server.url, "--model", "m", "--path", path, "--batch-size", "2", "--duration", "2s", "--warmup", "0"];
+    let kept = ["--steps", "20:1s,50:1s", "--slo", "p50<20s", "--slo", "errors<10%", "--slo", "texts>10"];
+    let (code, stdout) = load(&[&flags[..], &kept].concat(), data.path()).await;
+    assert_eq!(code.expect("measured"), 0, "an error in seventy is allowed here\n{stdout}");
+    assert!(stdout.contains("✓ slo") && !stdout.contains("✗ slo") && stdout.contains("null server"), "{stdout}");
+    let missed = ["--request-rate", "30", "--slo", "p50<1us", "--slo", "p99.9<20s"];
+    let (code, stdout) = load(&[&flags[..], &missed].concat(), data.path()).await;
+    assert_eq!(code.expect("measured"), 1);
+    assert!(stdout.contains("p99.9 is not known: 60 requests cannot carry this percentile"), "{stdout}");
 }
 
 #[test]

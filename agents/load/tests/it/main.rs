@@ -3,9 +3,13 @@
 mod cancel;
 mod cli;
 mod data;
+mod known;
 mod outcomes;
 mod pace;
+mod scripted;
+mod search;
 mod server;
+mod shapes;
 mod wires;
 
 use std::path::PathBuf;

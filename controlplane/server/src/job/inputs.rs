@@ -42,6 +42,9 @@ pub fn cure(settings: &JobSettings, spec: &Spec, missing: &[(EntryKind, String)]
     }
     if !keys(EntryKind::Model).is_empty() {
         command.push_str(&format!(" --model {}", em_slurm::quote(&spec.model.id)));
+        if spec.model.revision != "main" {
+            command.push_str(&format!(" --revision {}", em_slurm::quote(&spec.model.revision)));
+        }
     }
     match keys(EntryKind::Dataset).first() {
         Some(&BUILT_IN) => command.push_str(&format!(" --dataset {BUILT_IN}")),

@@ -280,8 +280,21 @@ fn errors_void_a_trial_but_stay_in_the_success_rate() {
 #[test]
 fn each_rule_of_the_verdict_has_its_word() {
     type Bend = fn(&mut Measurement);
-    let cases: [(&str, Verdict, Bend); 9] = [
+    let cases: [(&str, Verdict, Bend); 17] = [
         ("errors", Verdict::Invalid, |one| report(one).counts.wrong_shape = 1),
+        ("errors", Verdict::Invalid, |one| report(one).counts.not_finite = 1),
+        ("errors", Verdict::Invalid, |one| report(one).counts.wrong_norm = 1),
+        ("errors", Verdict::Invalid, |one| {
+            report(one).counts.http_status.insert(500, 50);
+        }),
+        ("client-bound", Verdict::Invalid, |one| report(one).generator.cpu_wait_s = Some(4.0)),
+        ("client-bound", Verdict::Invalid, |one| {
+            report(one).level = LoadLevel::RequestRate(100.0);
+            report(one).generator.slip_p99_ms = Some(6.0);
+        }),
+        ("foreign-process", Verdict::Invalid, |one| sampled(one, "gpu0_foreign_processes", 1)),
+        ("limit", Verdict::Inconclusive, |one| report(one).find_max = Some(found(0.0, Some(10.0)))),
+        ("limit", Verdict::Inconclusive, |one| report(one).find_max = Some(found(100.0, None))),
         ("unreadable", Verdict::Invalid, |one| report(one).latency_us.0 = "AAAA".to_owned()),
         ("client-bound", Verdict::Invalid, |one| report(one).generator.cpu_s = 18.5),
         ("client-bound", Verdict::Invalid, |one| report(one).generator.headroom_requests_per_s = Some(250.0)),
@@ -315,12 +328,88 @@ fn each_rule_of_the_verdict_has_its_word() {
 }
 
 fn throttle(measurement: &mut Measurement, reasons: u64) {
+    sampled(measurement, "gpu0_throttle_reasons", reasons);
+}
+
+fn sampled(measurement: &mut Measurement, column: &str, value: u64) {
     measurement.series = Some(em_api::measurement::Series {
         resource: em_api::measurement::Resource::Gpu,
         origin: measurement.started_at,
         t_ms: (0..100).map(|step| step * 100).collect(),
-        columns: [("gpu0_throttle_reasons".to_owned(), vec![Some(reasons as f64); 100])].into(),
+        columns: [(column.to_owned(), vec![Some(value as f64); 100])].into(),
     });
+}
+
+fn found(rate: f64, high: Option<f64>) -> em_api::measurement::FoundMax {
+    use em_api::measurement::{FoundBy, FoundMax, ProbeReport};
+    let probe = ProbeReport { requests_per_s: 20.0, requests: 600, over: 0, passed: true, p99_ms: None };
+    FoundMax { p99_limit_ms: 50.0, requests_per_s: rate, low: rate, high, by: FoundBy::Bracket, probes: vec![probe] }
+}
+
+/// Fifty trials of 60 s as they come: random arrivals, a little slip, an error in some thousands, samples of a GPU at work.
+#[test]
+fn clean_runs_are_valid() {
+    use rand::{Rng, SeedableRng};
+    let mut random = rand::rngs::StdRng::seed_from_u64(50);
+    let spec = small().experiment.spec;
+    for run in 0..50 {
+        let rate = random.random_range(20.0..400.0_f64);
+        let mut one = trial("a", 32, 1, 1_000);
+        let load = report(&mut one);
+        load.window_s = 60.0;
+        // A sum of uniforms in place of a Poisson count: the same mean and variance.
+        let mut normal = || (0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0;
+        let bin = load.per_second[0];
+        load.per_second = (0..60)
+            .map(|second| em_api::measurement::SecondBin {
+                second,
+                requests_ok: (rate + rate.sqrt() * normal()).max(0.0) as u64,
+                ..bin
+            })
+            .collect();
+        load.requests_ok = load.per_second.iter().map(|bin| bin.requests_ok).sum();
+        load.counts.ok = load.requests_ok;
+        load.counts.timed_out = u64::from(run % 5 == 0);
+        load.level = if run % 2 == 0 { LoadLevel::Concurrency(10) } else { LoadLevel::RequestRate(rate) };
+        load.generator.slip_p99_ms = Some(random.random_range(0.05..0.9));
+        load.generator.cpu_s = random.random_range(1.0..40.0);
+        load.generator.cpu_wait_s = Some(load.generator.cpu_s * random.random_range(0.0..0.8));
+        sampled(&mut one, "gpu0_throttle_reasons", 0x4);
+        assert_eq!(verdict(&one, &spec), Some((Verdict::Valid, Vec::new())), "run {run}");
+    }
+}
+
+/// The largest rate that was found is the trial's rate, and its interval the trial's own.
+#[test]
+fn a_search_counts_with_what_it_found() {
+    let mut input = small();
+    for one in input.measurements.iter_mut().filter(|one| one.backend == "a") {
+        report(one).find_max = Some(em_api::measurement::FoundMax { low: 97.0, ..found(100.0, Some(103.0)) });
+    }
+    let results = compute(&input);
+    let a = cell(&results, "a");
+    near(a.texts_per_second.expect("found").mean, 3_200.0);
+    near(a.requests_per_second.expect("found").mean, 100.0);
+    let within =
+        results.trials.iter().find(|one| one.backend == "a").expect("measured").texts_per_second_within.expect("an interval");
+    assert_eq!((within.low, within.high), (97.0 * 32.0, 103.0 * 32.0));
+    let b = results.trials.iter().find(|one| one.backend == "b").expect("measured");
+    let within = b.texts_per_second_within.expect("ten seconds");
+    assert!(within.low <= b.texts_per_second && b.texts_per_second <= within.high, "{within:?}");
+}
+
+#[test]
+fn a_load_that_was_made_to_change_is_not_called_unsteady() {
+    let mut spec = small().experiment.spec;
+    let mut one = trial("a", 32, 1, 1_000);
+    let load = report(&mut one);
+    load.window_s = 40.0;
+    let bin = load.per_second[0];
+    load.per_second =
+        (0..40).map(|second| em_api::measurement::SecondBin { second, requests_ok: 20 + u64::from(second) * 5, ..bin }).collect();
+    assert_eq!(verdict(&one, &spec).map(|(verdict, _)| verdict), Some(Verdict::Inconclusive));
+    spec.load.ramp = Some(em_api::spec::Ramp { from: 20.0, to: 220.0, over: em_api::HumanDuration::from_secs(40) });
+    assert_eq!(verdict(&one, &spec).map(|(verdict, _)| verdict), Some(Verdict::Valid));
 }
 
 #[test]

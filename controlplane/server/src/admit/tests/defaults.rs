@@ -12,7 +12,7 @@ use super::{admitted, set, small, with, yaml};
 #[test]
 fn defaults_are_filled_in_visibly() {
     let spec = admitted(&small()).spec;
-    insta::assert_snapshot!(serde_json::to_string(&spec.load).expect("JSON"), @r#"{"duration":"2m","warmup":"20s","repetitions":5,"arrival":"constant","textTokens":null,"wire":"openai-float","timeout":"30s","minRequests":700,"service":"perRepetition","placement":"sameNode"}"#);
+    insta::assert_snapshot!(serde_json::to_string(&spec.load).expect("JSON"), @r#"{"duration":"2m","warmup":"20s","repetitions":5,"arrival":"constant","ramp":null,"trace":null,"textTokens":null,"wire":"openai-float","timeout":"30s","minRequests":700,"service":"perRepetition","placement":"sameNode"}"#);
     insta::assert_snapshot!(serde_json::to_string(&spec.matrix).expect("JSON"), @r#"{"batchSizes":[32],"concurrency":[10]}"#);
     insta::assert_snapshot!(serde_json::to_string(&spec.dataset).expect("JSON"), @r#"{"source":"wordnet","path":null,"limit":100000,"seed":42}"#);
     insta::assert_snapshot!(serde_json::to_string(&spec.backends[0]).expect("JSON"), @r#"{"name":"ort","type":"ort","device":"cpu","dtype":null,"args":[],"env":{},"python":null,"command":null,"url":null,"apiKeyFile":null,"batch":null,"startTimeout":"5m","parity":{"minCosine":0.9999}}"#);

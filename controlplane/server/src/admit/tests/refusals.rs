@@ -22,7 +22,7 @@ fn all_mistakes_come_at_once() {
     spec.matrix.batchSizes[0]: expected a whole number from 1 to 8192, found the number 0
     spec.matrix.batchSizes[2]: stands twice in the list
     spec.matrix.batchSizes[3]: expected a whole number from 1 to 8192, found the text "x"
-    spec.matrix.requestRate: stands beside `concurrency`; set exactly one of concurrency, requestRate and textRate
+    spec.matrix.requestRate: stands beside `concurrency`; set exactly one of concurrency, requestRate, textRate and findMax
     spec.load.warmup: expected a duration such as 2m, found the number 20
     spec.load.repetitions: expected a whole number from 1 to 100, found the number 0
     spec.load.durration: unknown field `durration`; did you mean `duration`?
@@ -31,6 +31,7 @@ fn all_mistakes_come_at_once() {
     spec.slurm.time: `4 hours` is not a Slurm time; write for example 4h, 90m, 04:00:00 or 1-12:00 (a bare number is minutes)
     spec.slurm.cpus_per_task: unknown field `cpus_per_task`; did you mean `cpusPerTask`?
     spec.backends[1].type: `hugingface` is not a backend type; did you mean `huggingface`? known: ort, vllm, huggingface, tei, openai
+    spec.checks.parity.reference: no backend is named `hff`; did you mean `hf`? known: ort, hf
     "#);
 }
 
@@ -107,7 +108,7 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/backends/0/batch", json!(8), "has no effect on ort"),
         ("/spec/backends/0/dtype", json!("float16"), "ort computes in float32 only"),
         ("/spec/backends/1/dtype", json!("int8"), "cannot compute in int8"),
-        ("/spec/backends/0/image", json!("vllm:latest"), "is not available yet"),
+        ("/spec/backends/0/image", json!("vllm:latest"), "belongs to tei"),
         ("/spec/backends/0/command", json!("serve --port 1"), "expected a list of words"),
         ("/spec/backends/0/command", json!([]), "names no program"),
         ("/spec/backends/0/args", json!("--a"), "expected a list"),
@@ -128,15 +129,17 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/matrix/batchSizes", json!([]), "is empty"),
         ("/spec/matrix/concurrency", json!([10_001]), "from 1 to 10000"),
         ("/spec/matrix/requestRate", json!([0]), "a number from 0.001"),
-        ("/spec/matrix/findMax", json!({"p99Ms": 50}), "is not available yet"),
+        ("/spec/matrix/findMax", json!({"probe": "30s"}), "is required"),
+        ("/spec/matrix/findMax", json!({"p99Ms": 50, "probe": "100ms"}), "from 1s to 1h"),
         ("/spec/matrix/concurrencies", json!([1]), "did you mean `concurrency`?"),
         ("/spec/load/duration", json!("2"), "is not a duration"),
         ("/spec/load/duration", json!("500ms"), "from 1s to 1d"),
         ("/spec/load/duration", json!({}), "expected a duration such as 2m, found an object"),
         ("/spec/load/repetitions", json!(101), "from 1 to 100"),
         ("/spec/load/arrival", json!("poisson"), "belongs to open loop"),
-        ("/spec/load/ramp", json!({"from": 1}), "is not available yet"),
-        ("/spec/load/trace", json!("/trace"), "is not available yet"),
+        ("/spec/load/ramp", json!({"from": 1}), "over: is required"),
+        ("/spec/load/ramp", json!({"from": 1, "over": "1m"}), "belongs to open loop: set `matrix.requestRate`"),
+        ("/spec/load/trace", json!("/trace"), "belongs to open loop"),
         ("/spec/load/placement", json!("separateNode"), "is not available yet"),
         ("/spec/load/textTokens", json!({"min": 9, "max": 3}), "is above `max`"),
         ("/spec/load/wire", json!("grpc"), "known: openai-float"),
@@ -164,6 +167,42 @@ fn each_mistake_is_told_at_its_place() {
         assert!(!errors.is_empty(), "{pointer} = {value} was admitted");
         assert!(errors[0].starts_with(&path) && errors[0].contains(words), "{pointer} = {value}: {errors:?}");
     }
+}
+
+#[test]
+fn a_ramp_and_a_trace_have_rules_of_their_own() {
+    let open = |matrix: Value, load: Value| {
+        let mut body = small();
+        set(&mut body, "/spec/matrix", matrix);
+        set(&mut body, "/spec/load", load);
+        body
+    };
+    let rate = || json!({"requestRate": [200]});
+    for (body, words) in [
+        (open(json!({"requestRate": [100, 200]}), json!({"ramp": {"from": 1, "over": "1m"}})), "must be a single one; it has 2"),
+        (
+            open(rate(), json!({"ramp": {"from": 1, "to": 100, "over": "1m"}})),
+            "spec.load.ramp.to: is not the level of the matrix (200)",
+        ),
+        (open(rate(), json!({"ramp": {"from": 1, "over": "3m"}})), "longer than the window of 2m"),
+        (open(rate(), json!({"ramp": {"from": 1, "over": "1m"}, "trace": "/x"})), "spec.load.trace: stands beside `ramp`"),
+        (open(rate(), json!({"trace": "x.csv"})), "must be an absolute path"),
+        (open(json!({"findMax": {"p99Ms": 50}}), json!({"trace": "/x.csv"})), "belongs to open loop"),
+        (
+            open(json!({"findMax": {"p99Ms": 50}, "concurrency": [1]}), json!({})),
+            "spec.matrix.findMax: stands beside `concurrency`",
+        ),
+    ] {
+        let errors = refused(&body);
+        assert!(errors.len() == 1 && errors[0].contains(words), "{words}: {errors:?}");
+    }
+    let ramp = admit(&open(rate(), json!({"ramp": {"from": 20, "over": "1m"}}))).expect("admitted").spec.load.ramp.expect("a ramp");
+    assert_eq!((ramp.from, ramp.to), (20.0, 200.0), "it ends at the level");
+    assert_eq!(refused(&open(json!({"textRate": [100, 200]}), json!({"trace": "/x.csv"}))), Vec::<String>::new());
+    let search = admit(&open(json!({"findMax": {"p99Ms": 50}}), json!({"arrival": "poisson"}))).expect("admitted");
+    assert_eq!(serde_json::to_value(&search.spec.matrix).expect("JSON")["findMax"], json!({"p99Ms": 50.0, "probe": "30s"}));
+    let alike = serde_json::to_value(em_api::spec::LoadLevel::FindMax(search.spec.matrix.find_max.expect("set"))).expect("JSON");
+    assert_eq!(alike, json!({"findMax": {"p99Ms": 50.0, "probe": "30s"}}));
 }
 
 #[test]
