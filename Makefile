@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-chaos test-api test-sim bench-slurm bench-api bench-services test-fuzz test-clients test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-gpu test-slurm test-chaos test-api test-sim bench-slurm bench-api bench-services test-fuzz test-clients test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -42,6 +42,9 @@ bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; lis
 
 bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 experiments; two minutes
 	cargo bench --locked -p em-controlplane --bench api
+
+test-gpu: ## The packed graphs on a GPU against plain references (EM_TEST_ORT_GPU=/path/libonnxruntime.so, a CUDA build)
+	cargo test --locked --release -p em-embed --features gpu-tests --test gpu -- --test-threads=1
 
 test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos`, `test-api`, `test-fuzz` and `test-clients`
 	@scripts/test.sh
