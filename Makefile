@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-chaos test-api test-sim bench-slurm bench-api test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-slurm test-chaos test-api test-sim test-long bench-slurm bench-api bench-load test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -28,15 +28,21 @@ test-api: ## 5,000 requests and more, right and wrong ones, made from /openapi.j
 test-sim: ## 20,000 seeded histories of the control plane, and its mutants (EM_SIM_SEEDS=, EM_SIM_SEED=17 replays one)
 	EM_SIM_SEEDS=$${EM_SIM_SEEDS:-20000} cargo test --locked --release -p em-controlplane --lib simulation -- --nocapture
 
+test-long: ## Times of the load generator held to 1 % or 1 ms against scripted servers: a quiet machine, two minutes
+	cargo test --locked -p em-load --features long-tests --test it -- known search
+
 bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; listing of 5,000 jobs
 	cargo bench --locked -p em-slurm --bench slurm
 
 bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 experiments; two minutes
 	cargo bench --locked -p em-controlplane --bench api
 
-test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos` and `test-api`
+bench-load: ## Requests/s and MB/s of the load generator against a null server, its slip, and oha or wrk beside it where installed; two minutes
+	cargo bench --locked -p em-load --bench load
+
+test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos`, `test-api` and `test-long`
 	@scripts/test.sh
-	@$(MAKE) --no-print-directory test-sim test-slurm test-chaos test-api
+	@$(MAKE) --no-print-directory test-sim test-slurm test-chaos test-api test-long
 
 check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh

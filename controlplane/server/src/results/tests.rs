@@ -311,7 +311,11 @@ fn clean_runs_are_valid() {
         let mut normal = || (0..12).map(|_| random.random_range(0.0..1.0)).sum::<f64>() - 6.0;
         let bin = load.per_second[0];
         load.per_second = (0..60)
-            .map(|second| em_api::measurement::SecondBin { second, requests_ok: (rate + rate.sqrt() * normal()).max(0.0) as u64, ..bin })
+            .map(|second| em_api::measurement::SecondBin {
+                second,
+                requests_ok: (rate + rate.sqrt() * normal()).max(0.0) as u64,
+                ..bin
+            })
             .collect();
         load.requests_ok = load.per_second.iter().map(|bin| bin.requests_ok).sum();
         load.counts.ok = load.requests_ok;
@@ -336,7 +340,8 @@ fn a_search_counts_with_what_it_found() {
     let a = cell(&results, "a");
     near(a.texts_per_second.expect("found").mean, 3_200.0);
     near(a.requests_per_second.expect("found").mean, 100.0);
-    let within = results.trials.iter().find(|one| one.backend == "a").expect("measured").texts_per_second_within.expect("an interval");
+    let within =
+        results.trials.iter().find(|one| one.backend == "a").expect("measured").texts_per_second_within.expect("an interval");
     assert_eq!((within.low, within.high), (97.0 * 32.0, 103.0 * 32.0));
     let b = results.trials.iter().find(|one| one.backend == "b").expect("measured");
     let within = b.texts_per_second_within.expect("ten seconds");

@@ -177,12 +177,18 @@ fn a_ramp_and_a_trace_have_rules_of_their_own() {
     let rate = || json!({"requestRate": [200]});
     for (body, words) in [
         (open(json!({"requestRate": [100, 200]}), json!({"ramp": {"from": 1, "over": "1m"}})), "must be a single one; it has 2"),
-        (open(rate(), json!({"ramp": {"from": 1, "to": 100, "over": "1m"}})), "spec.load.ramp.to: is not the level of the matrix (200)"),
+        (
+            open(rate(), json!({"ramp": {"from": 1, "to": 100, "over": "1m"}})),
+            "spec.load.ramp.to: is not the level of the matrix (200)",
+        ),
         (open(rate(), json!({"ramp": {"from": 1, "over": "3m"}})), "longer than the window of 2m"),
         (open(rate(), json!({"ramp": {"from": 1, "over": "1m"}, "trace": "/x"})), "spec.load.trace: stands beside `ramp`"),
         (open(rate(), json!({"trace": "x.csv"})), "must be an absolute path"),
         (open(json!({"findMax": {"p99Ms": 50}}), json!({"trace": "/x.csv"})), "belongs to open loop"),
-        (open(json!({"findMax": {"p99Ms": 50}, "concurrency": [1]}), json!({})), "spec.matrix.findMax: stands beside `concurrency`"),
+        (
+            open(json!({"findMax": {"p99Ms": 50}, "concurrency": [1]}), json!({})),
+            "spec.matrix.findMax: stands beside `concurrency`",
+        ),
     ] {
         let errors = refused(&body);
         assert!(errors.len() == 1 && errors[0].contains(words), "{words}: {errors:?}");
