@@ -7,7 +7,7 @@ use em_api::spec::{LoadLevel, Spec};
 use em_stats::interval;
 
 use super::trials::Trial;
-use super::{latency, load_levels, resources};
+use super::{latency, load_levels, resources, slo};
 
 /// All cells of the matrix, measured or not: by batch size, load level and backend.
 pub(crate) fn compute(spec: &Spec, trials: &[Trial<'_>]) -> Vec<Cell> {
@@ -16,7 +16,9 @@ pub(crate) fn compute(spec: &Spec, trials: &[Trial<'_>]) -> Vec<Cell> {
         for load in load_levels(&spec.matrix) {
             for backend in &spec.backends {
                 let own: Vec<&Trial> = trials.iter().filter(|trial| belongs(trial, &backend.name, *batch_size, load)).collect();
-                cells.push(cell(&backend.name, *batch_size, load, &own));
+                let mut cell = cell(&backend.name, *batch_size, load, &own);
+                cell.slo = spec.slo.as_ref().and_then(|slo| slo::check(slo, &cell));
+                cells.push(cell);
             }
         }
     }
@@ -54,6 +56,7 @@ fn cell(backend: &str, batch_size: u32, load: LoadLevel, trials: &[&Trial<'_>]) 
         counts,
         resources: resources::over(&parts),
         cold_start: cold_start(&valid),
+        slo: None,
     }
 }
 
