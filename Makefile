@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-chaos test-api test-sim test-long bench-slurm bench-api bench-load test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-slurm test-chaos test-api test-sim test-long bench-slurm bench-api bench-load bench-services test-fuzz test-clients test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -31,6 +31,15 @@ test-sim: ## 20,000 seeded histories of the control plane, and its mutants (EM_S
 test-long: ## Times of the load generator held to 1 % or 1 ms against scripted servers: a quiet machine, two minutes
 	cargo test --locked -p em-load --features long-tests --test it -- known search
 
+test-fuzz: ## 10,000 random requests and disconnects to our embedding server (EM_FUZZ_SEED=)
+	@scripts/test-fuzz.sh
+
+test-clients: ## The Python libraries openai and langchain-openai against our embedding server
+	@scripts/test-clients.sh
+
+bench-services: ## Our embedding server beside LangChain, vLLM and (TEI=PATH) TEI on this machine's cores; 25 minutes
+	@scripts/bench-services.sh
+
 bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; listing of 5,000 jobs
 	cargo bench --locked -p em-slurm --bench slurm
 
@@ -40,9 +49,9 @@ bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 expe
 bench-load: ## Requests/s and MB/s of the load generator against a null server, its slip, and oha or wrk beside it where installed; two minutes
 	cargo bench --locked -p em-load --bench load
 
-test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos`, `test-api` and `test-long`
+test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos`, `test-api`, `test-fuzz`, `test-clients` and `test-long`
 	@scripts/test.sh
-	@$(MAKE) --no-print-directory test-sim test-slurm test-chaos test-api test-long
+	@$(MAKE) --no-print-directory test-sim test-slurm test-chaos test-api test-fuzz test-clients test-long
 
 check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh

@@ -15,6 +15,7 @@ from setup_parts.fetch import SetupError
 from setup_parts.store import Step, Store
 
 BACKENDS = ("ort", "huggingface", "vllm")
+PROFILES = ("cpu", "cuda12", "cuda13")
 
 
 def main(argv: Optional[list[str]] = None) -> int:
@@ -49,7 +50,7 @@ def parse(argv: Optional[list[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="em_setup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", required=True, help="folder of the store (made when missing)")
     parser.add_argument("--backends", default="ort", help=f"comma-separated, of {', '.join(BACKENDS)} (default: ort)")
-    parser.add_argument("--profile", choices=("cpu", "gpu"), default="cpu", help="cpu: no CUDA at all; gpu: the plain CUDA builds")
+    parser.add_argument("--profile", choices=PROFILES, default="cpu", help="cpu: no CUDA at all; else the plain builds for that CUDA")
     parser.add_argument("--model", default=models.DEFAULT, help=f"model id (default: {models.DEFAULT}); empty: none")
     parser.add_argument("--dataset", default="wordnet", help="wordnet, or empty for none (default: wordnet)")
     args = parser.parse_args(argv)

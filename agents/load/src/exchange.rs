@@ -8,9 +8,10 @@ use bytes::Bytes;
 use em_api::spec::Wire;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
+use serde_json::{Map, Value};
 
-use crate::LoadError;
 use crate::wire;
+use crate::{Key, LoadError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -58,8 +59,9 @@ pub(crate) enum Answer {
 
 /// A client that measures the server and nothing else: HTTP/1.1 as all backends speak it, no compression (Goose switches it on
 /// for every client of the build), no delayed packets, no proxy of the environment, no redirects.
-pub(crate) fn client() -> Result<Client, LoadError> {
+pub(crate) fn client(key: Option<&Key>) -> Result<Client, LoadError> {
     Client::builder()
+        .default_headers(key.map(Key::headers).unwrap_or_default())
         .http1_only()
         .no_gzip()
         .tcp_nodelay(true)
@@ -147,23 +149,32 @@ fn beginning(body: &[u8]) -> String {
     text.chars().take(200).collect()
 }
 
+/// Whom to ask, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The full endpoint.
+    pub url: &'a str,
+    pub wire: Wire,
+    pub model: &'a str,
+    /// Fields beside the texts.
+    pub fields: &'a Map<String, Value>,
+    pub key: Option<&'a Key>,
+}
+
 /// Asks once: `texts` strings in, `[texts.len(), dim]` f32 out, in the order of the texts and as the server sent them (for
 /// parity, so without a check of finiteness). Errors: Transport, Status, Answer.
-pub async fn embed_once(
-    url: &str,
-    wire: Wire,
-    model: &str,
-    texts: &[String],
-    timeout: Duration,
-) -> Result<Vec<Vec<f32>>, LoadError> {
+pub async fn embed_once(target: Target<'_>, texts: &[String], timeout: Duration) -> Result<Vec<Vec<f32>>, LoadError> {
+    let Target { url, wire, model, fields, key } = target;
     let transport = |source| LoadError::Transport { url: url.to_owned(), source };
     let mut body = Vec::new();
-    wire::encode(wire, model, texts.iter().map(String::as_str), &mut body);
-    let answer = client()?.execute(request(endpoint(url)?, body, timeout)).await.map_err(transport)?;
+    wire::encode(wire, model, texts.iter().map(String::as_str), &wire::tail(fields), &mut body);
+    let answer = client(key)?.execute(request(endpoint(url)?, body, timeout)).await.map_err(transport)?;
     let status = answer.status();
     let body = answer.bytes().await.map_err(transport)?;
     if !status.is_success() {
-        return Err(LoadError::Status { url: url.to_owned(), status: status.as_u16(), body: beginning(&body) });
+        let said = beginning(&body);
+        let body = key.map_or_else(|| said.clone(), |key| key.redacted(&said));
+        return Err(LoadError::Status { url: url.to_owned(), status: status.as_u16(), body });
     }
     wire::vectors(wire, &body, texts.len()).map_err(|reason| LoadError::Answer {
         url: url.to_owned(),

@@ -8,7 +8,7 @@ use reqwest::Client;
 use crate::dataset::{self, Texts};
 use crate::plan::Shape;
 use crate::trace::Trace;
-use crate::{LoadError, LoadPlan, exchange};
+use crate::{Key, LoadError, LoadPlan, exchange};
 
 #[derive(Clone)]
 pub(crate) struct Inputs {
@@ -17,6 +17,7 @@ pub(crate) struct Inputs {
     pub(crate) dataset: DatasetReport,
     pub(crate) trace: Option<Arc<Trace>>,
     pub(crate) client: Client,
+    pub(crate) key: Option<Key>,
 }
 
 impl Inputs {
@@ -40,6 +41,7 @@ impl Inputs {
         // The blocking task can only fail to be joined by a panic, which is ours to pass on.
         let (texts, trace) = loaded.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let dataset = texts.report();
-        Ok(Self { texts: Arc::new(texts), dataset, trace, client: exchange::client()? })
+        let key = Key::read(plan.api_key_file.as_deref(), plan.api_key_env.as_deref())?;
+        Ok(Self { texts: Arc::new(texts), dataset, trace, client: exchange::client(key.as_ref())?, key })
     }
 }

@@ -26,6 +26,7 @@ mod exchange;
 mod find_max;
 mod headroom;
 mod inputs;
+mod key;
 mod requests;
 mod run;
 mod schedule;
@@ -38,7 +39,8 @@ mod wire;
 
 pub use dataset::DatasetError;
 pub use error::LoadError;
-pub use exchange::embed_once;
+pub use exchange::{Target, embed_once};
+pub use key::Key;
 pub use plan::{BatchShare, DatasetRef, LengthShare, LoadPlan, Shape, Step};
 pub use progress::{Phase, Progress};
 pub use run::run;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use em_api::HumanDuration;
 use em_api::spec::{Arrival, DatasetSource, LoadLevel, TokenRange, Wire};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::LoadError;
 
@@ -21,6 +22,15 @@ pub struct LoadPlan {
     /// The name that requests carry.
     pub model: String,
     pub level: LoadLevel,
+    /// Fields beside the texts that each request carries, for example `{"truncate": true}`.
+    #[serde(default)]
+    pub fields: Map<String, Value>,
+    /// A file that holds the bearer token which requests must carry.
+    #[serde(default)]
+    pub api_key_file: Option<String>,
+    /// An environment variable that holds it instead.
+    #[serde(default)]
+    pub api_key_env: Option<String>,
     /// Texts per request.
     pub batch_size: u32,
     /// Load that flows before the window opens; nothing is drained in between.
@@ -241,6 +251,9 @@ pub(crate) mod tests {
             shape: None,
             batch_mix: None,
             length_mix: None,
+            api_key_env: None,
+            api_key_file: None,
+            fields: Default::default(),
             text_tokens: None,
             expected_dim: None,
             normalized: false,

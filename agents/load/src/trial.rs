@@ -19,7 +19,7 @@ use crate::inputs::Inputs;
 use crate::requests::Requests;
 use crate::schedule::Schedule;
 use crate::window::Window;
-use crate::{LoadError, LoadPlan, Phase, Progress, cores, exchange};
+use crate::{LoadError, LoadPlan, Phase, Progress, cores, exchange, wire};
 
 /// When a probe has shown enough: requests over `limit`, of those that its window plans.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +67,8 @@ impl Trial {
         let count = user_count(&plan, inputs.trace.as_deref());
         let users = Users {
             client: inputs.client.clone(),
+            key: inputs.key.clone(),
+            tail: wire::tail(&plan.fields),
             url: exchange::endpoint(&plan.url)?,
             draw: Arc::new(Draw::new(inputs.texts.clone(), &plan, inputs.trace.is_some())),
             clock: Clock::start(),

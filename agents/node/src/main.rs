@@ -34,6 +34,8 @@ enum Command {
     Model(ModelCommand),
     /// Fill the input store: models, data sets, environments
     Setup(em_embed::setup::SetupArgs),
+    /// Check that a running embedding server does what is needed to be measured beside others
+    Conformance(em_embed::conformance::ConformanceArgs),
     /// Check whether this node can run an experiment
     Doctor(doctor::DoctorArgs),
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => on_runtime(AGENT_THREADS, run::run(&args)),
         Command::Doctor(args) => on_runtime(AGENT_THREADS, doctor::run(&args)),
+        Command::Conformance(args) => on_runtime(AGENT_THREADS, async { ExitCode::from(em_embed::conformance::run(args).await) }),
         Command::Gpu(args) => {
             gpu::run(&args);
             ExitCode::SUCCESS

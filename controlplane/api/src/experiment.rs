@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::plan::Plan;
-use crate::spec::Spec;
+use crate::spec::{LoadLevel, Spec};
 use crate::status::Status;
 use crate::{ExperimentUid, HumanDuration, Timestamp};
 
@@ -68,9 +68,26 @@ pub struct Created {
     /// The sbatch text, for a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
+    /// For a dry run: every trial, job by job in the order in which it would be measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trials: Vec<TrialToCome>,
     /// For a dry run with `standalone=DIR`: what goes into DIR beside the script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
+}
+
+/// A trial of an experiment that is not stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TrialToCome {
+    /// Which of the experiment's jobs measures it, from 1.
+    pub job: u32,
+    pub repetition: u32,
+    pub backend: String,
+    /// Texts a request.
+    pub batch_size: u32,
+    pub load: LoadLevel,
 }
 
 /// `PATCH /experiments/{name}` (JSON merge patch): the mutable fields only.

@@ -236,6 +236,9 @@ pub struct ServiceReport {
     pub cold_start: ColdStart,
     /// `onnxruntime`, `torch`, `vllm`, `transformers`, … → version.
     pub versions: BTreeMap<String, String>,
+    /// What the server says of its own settings: `batch_size`, `cudnn_sdpa`, `threads`, …
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// Seconds since the process was started.

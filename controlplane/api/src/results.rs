@@ -52,6 +52,9 @@ pub struct Cell {
     /// Against the experiment's `slo`; absent without one, or when nothing was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo: Option<SloCheck>,
+    /// Why no number of this cell counts, whatever was measured: the backend's vectors failed the parity gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +165,12 @@ pub struct Parity {
     pub min_cosine: Option<f64>,
     pub mean_cosine: Option<f64>,
     pub max_abs_difference: Option<f64>,
+    /// Largest relative difference of vector lengths.
+    #[serde(default)]
+    pub max_length_difference: Option<f64>,
+    /// Share of each text's 10 nearest other texts that both name.
+    #[serde(default)]
+    pub neighbour_overlap: Option<f64>,
     pub required_cosine: Option<f64>,
     pub verdict: ParityVerdict,
     pub message: String,

@@ -3,8 +3,10 @@
 use em_api::client::Client;
 use em_api::spec::Desired;
 
+use crate::cli::Format;
 use crate::failure::Failure;
-use crate::output::{note, print};
+use crate::output::{json, note, print, yaml};
+use crate::submit::parse;
 
 pub(crate) async fn cancel(client: &Client, name: &str) -> Result<(), Failure> {
     let experiment = client.set_desired(name, Desired::Cancelled).await?;
@@ -22,6 +24,18 @@ pub(crate) async fn suspend(client: &Client, name: &str) -> Result<(), Failure> 
 pub(crate) async fn resume(client: &Client, name: &str) -> Result<(), Failure> {
     client.set_desired(name, Desired::Run).await?;
     print(&format!("{name} goes on"))
+}
+
+/// The server says what of it may not change.
+pub(crate) async fn patch(client: &Client, name: &str, patch: &str, format: Format) -> Result<(), Failure> {
+    let patch = parse(patch.as_bytes())?;
+    let experiment = client.patch_experiment(name, &patch).await?;
+    print(&match format {
+        Format::Json => json(&experiment),
+        Format::Yaml => yaml(&experiment),
+        Format::Name => experiment.metadata.name,
+        Format::Table => format!("{name} is changed (generation {})", experiment.metadata.generation),
+    })
 }
 
 pub(crate) async fn delete(client: &Client, name: &str) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::prepare::PrepareArgs;
 use crate::script::ScriptArgs;
 use crate::submit::SubmitArgs;
 
@@ -60,6 +61,12 @@ pub(crate) enum Format {
     Name,
 }
 
+const PATCH_EXAMPLES: &str = "\
+Examples:
+  emctl patch demo -p '{\"spec\": {\"priority\": 10}}'
+  emctl patch demo -p '{\"metadata\": {\"labels\": {\"team\": \"search\", \"draft\": null}}}'
+  emctl patch demo -p 'spec: {ttl: 30d, logsTtl: 7d}'";
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Post an experiment, from a file or from flags
@@ -101,6 +108,8 @@ pub(crate) enum Command {
     },
     /// The job script, as sbatch gets it; or a folder that runs without any server
     Script(ScriptArgs),
+    /// Fill the input store with what an experiment needs: model, texts, environments
+    Prepare(PrepareArgs),
     /// Hand what a run without a server measured to the control plane
     Import {
         /// The folder that `emctl script --standalone` wrote, after its run
@@ -115,6 +124,14 @@ pub(crate) enum Command {
     Suspend { name: String },
     /// Go on with a suspended experiment
     Resume { name: String },
+    /// Change labels, annotations, priority, retries, ttl or logsTtl of an experiment
+    #[command(after_help = PATCH_EXAMPLES)]
+    Patch {
+        name: String,
+        /// JSON merge patch (RFC 7396), in JSON or YAML; null removes a label or a ttl
+        #[arg(short, long, value_name = "PATCH")]
+        patch: String,
+    },
     /// Cancel an experiment and remove it with all it measured
     Delete { name: String },
     /// What the cluster has and what is free: partitions with their limits, nodes, GPUs by type

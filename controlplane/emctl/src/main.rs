@@ -11,6 +11,7 @@ mod get;
 mod human;
 mod logs;
 mod output;
+mod prepare;
 mod progress;
 mod report;
 mod results;
@@ -61,10 +62,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Results { name } => results::run(&client, &name, format).await,
         Command::Report { name, out } => report::run(&client, &name, &out).await,
         Command::Script(args) => script::run(&client, args).await,
+        Command::Prepare(args) => prepare::run(&client, args).await,
         Command::Import { dir, name } => standalone::import(&client, &dir, name.as_deref(), format).await,
         Command::Cancel { name } => act::cancel(&client, &name).await,
         Command::Suspend { name } => act::suspend(&client, &name).await,
         Command::Resume { name } => act::resume(&client, &name).await,
+        Command::Patch { name, patch } => act::patch(&client, &name, &patch, format).await,
         Command::Delete { name } => act::delete(&client, &name).await,
         Command::Cluster => cluster::run(&client, format).await,
         Command::Dashboard => act::dashboard(&client).await,

@@ -73,6 +73,7 @@ fn cells(results: &Results, notes: &mut Notes) -> String {
                 row.push(cell.load.to_string());
             }
             row.push(match &cell.texts_per_second {
+                _ if cell.void.is_some() => notes.void(cell),
                 Some(estimate) => human::estimate(estimate),
                 None => notes.dash(&nothing_counts(cell)),
             });
@@ -143,6 +144,11 @@ impl Notes {
             }
         };
         format!("—{}", raised(number))
+    }
+
+    /// A cell that a failed parity gate voids.
+    fn void(&mut self, cell: &Cell) -> String {
+        format!("void{}", self.dash(cell.void.as_deref().unwrap_or_default()).trim_start_matches('—'))
     }
 
     fn lines(&self) -> Vec<String> {

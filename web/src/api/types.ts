@@ -115,12 +115,15 @@ export interface Cell {
   latencyMs: { samples: number; p50: Percentile; p95: Percentile; p99: Percentile };
   successRate: number | null;
   resources: { resource: "gpu" | "process"; cpuCores: number | null; memoryPeakBytes: number | null; gpuUtilization: number | null };
+  /** Why no number of this cell counts: the vectors failed the parity gate. */
+  void?: string;
 }
 
 export interface Parity {
   backend: string;
   reference: string | null;
   minCosine: number | null;
+  neighbourOverlap: number | null;
   verdict: "passed" | "failed" | "unknown" | "reported";
   message: string;
 }

@@ -1,4 +1,4 @@
-import type { Cell, Percentile, Results } from "../api/types";
+import type { Cell, Parity, Percentile, Results } from "../api/types";
 import { bytes, estimate, loadLevel, number, percentile } from "../format";
 
 export function ResultsTable({ results }: { results: Results }) {
@@ -33,6 +33,7 @@ export function ResultsTable({ results }: { results: Results }) {
               <th class="num">Success</th>
               {gpu ? <th class="num">GPU</th> : <th class="num">CPU cores</th>}
               <th class="num">Memory</th>
+              <th>Vectors</th>
               <th class="num">Valid trials</th>
             </tr>
           </thead>
@@ -42,13 +43,14 @@ export function ResultsTable({ results }: { results: Results }) {
                 <td>{cell.backend}</td>
                 <td class="num">{cell.batchSize}</td>
                 <td>{loadLevel(cell.load)}</td>
-                <td class="num">{estimate(cell.textsPerSecond)}</td>
+                <Speed cell={cell} />
                 <Carried value={cell.latencyMs.p50} />
                 <Carried value={cell.latencyMs.p95} />
                 <Carried value={cell.latencyMs.p99} />
                 <td class="num">{cell.successRate === null ? "—" : `${number(cell.successRate * 100)} %`}</td>
                 <td class="num">{gpu ? (cell.resources.gpuUtilization === null ? "—" : `${number(cell.resources.gpuUtilization * 100)} %`) : number(cell.resources.cpuCores)}</td>
                 <td class="num">{bytes(cell.resources.memoryPeakBytes)}</td>
+                <Quality parity={results.parity.find((parity) => parity.backend === cell.backend)} />
                 <td class="num" title={trials(cell)}>
                   {cell.repetitions} of {cell.repetitions + cell.inconclusive + cell.invalid + cell.failed}
                 </td>
@@ -67,6 +69,33 @@ export function ResultsTable({ results }: { results: Results }) {
         ))}
       </ul>
     </section>
+  );
+}
+
+/** A failed parity gate voids the speed, whatever was measured. */
+function Speed({ cell }: { cell: Cell }) {
+  if (cell.void === undefined) return <td class="num">{estimate(cell.textsPerSecond)}</td>;
+  return (
+    <td class="num failed" title={cell.void}>
+      void
+    </td>
+  );
+}
+
+/** Whether the vectors agree; where nothing is required of them (`parity: report`), by how much they do not. */
+function Quality({ parity }: { parity: Parity | undefined }) {
+  if (parity === undefined) return <td>—</td>;
+  const neighbours = parity.neighbourOverlap === null ? "" : `, ${number(parity.neighbourOverlap * 100)} % of neighbours`;
+  const words = {
+    passed: "agree",
+    failed: "wrong",
+    unknown: "unchecked",
+    reported: parity.minCosine === null ? "—" : `cosine ≥ ${parity.minCosine.toFixed(4)}${neighbours}`,
+  };
+  return (
+    <td class={parity.verdict} title={parity.message}>
+      {words[parity.verdict]}
+    </td>
   );
 }
 

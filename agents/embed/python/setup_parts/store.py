@@ -28,7 +28,7 @@ class Step:
 @dataclass
 class Store:
     root: Path
-    # `cpu` or `gpu`.
+    # `cpu`, `cuda12` or `cuda13`.
     profile: str
 
     @property

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::prepare::SourceError;
 
@@ -36,6 +37,8 @@ pub enum EngineError {
         #[source]
         source: ort::Error,
     },
+    #[error("CUDA's runtime library cannot be loaded ({tried}): put it on LD_LIBRARY_PATH, as for ONNX Runtime itself")]
+    NoCudaRuntime { tried: String },
     #[error("loading {} into ONNX Runtime", path.display())]
     Session {
         path: PathBuf,
@@ -58,6 +61,10 @@ pub enum BatchError {
     Shape { found: Vec<i64>, texts: usize, dim: usize },
     #[error("the graph returned values that are not finite")]
     NotFinite,
+    #[error("copying to or from the GPU: CUDA error {code}")]
+    Copy { code: i32 },
+    #[error("the thread that runs batches ended by itself")]
+    Panicked,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,6 +80,15 @@ pub enum EmbedError {
         id: u32,
         vocab_size: usize,
     },
+    #[error("text {text} has {length} tokens and this model takes {most}: send less, or \"truncate\": true to have it cut")]
+    TooLong {
+        /// Which of the texts.
+        text: usize,
+        length: usize,
+        most: usize,
+    },
+    #[error("no vectors after {:.1} s, the deadline of this request", waited.as_secs_f64())]
+    Deadline { waited: Duration },
     #[error("splitting a text into tokens")]
     Tokenise(#[source] Arc<dyn std::error::Error + Send + Sync>),
     #[error("computing a batch")]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 /// Where a request's time goes: `tokenise` and `serialise` per request, `queue` per text, `compute` per batch.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ pub struct Metrics {
     padding_ratio: Histogram,
     phase_seconds: HistogramVec,
     requests: IntCounterVec,
+    truncated_texts: IntCounter,
 }
 
 const POWERS: [f64; 14] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 16384.0];
@@ -39,7 +42,7 @@ const RATIOS: [f64; 9] = [1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 2.0, 4.0];
 const SECONDS: [f64; 16] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(dropped_texts: &IntCounter) -> Self {
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect("a fixed, valid name")
         };
@@ -56,19 +59,23 @@ impl Metrics {
             .expect("a fixed, valid name"),
             requests: IntCounterVec::new(Opts::new("em_embed_requests_total", "Answered requests"), &["route", "status"])
                 .expect("a fixed, valid name"),
+            truncated_texts: IntCounter::new("em_embed_truncated_texts_total", "Texts cut to the model's length")
+                .expect("a fixed, valid name"),
         };
-        metrics.register();
+        metrics.register(dropped_texts);
         metrics
     }
 
-    fn register(&self) {
-        let all: [Box<dyn prometheus::core::Collector>; 6] = [
+    fn register(&self, dropped_texts: &IntCounter) {
+        let all: [Box<dyn prometheus::core::Collector>; 8] = [
             Box::new(self.queue_depth.clone()),
             Box::new(self.batch_tokens.clone()),
             Box::new(self.batch_texts.clone()),
             Box::new(self.padding_ratio.clone()),
             Box::new(self.phase_seconds.clone()),
             Box::new(self.requests.clone()),
+            Box::new(self.truncated_texts.clone()),
+            Box::new(dropped_texts.clone()),
         ];
         for collector in all {
             self.registry.register(collector).expect("each name is registered once");
@@ -88,6 +95,10 @@ impl Metrics {
     /// `route`: one of ours, never what a client sent.
     pub fn request(&self, route: &'static str, status: u16) {
         self.requests.with_label_values(&[route, &status.to_string()]).inc();
+    }
+
+    pub(crate) fn truncated_texts(&self) -> IntCounter {
+        self.truncated_texts.clone()
     }
 
     pub(crate) fn queue_depth(&self, texts: usize) {

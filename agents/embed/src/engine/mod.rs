@@ -1,34 +1,44 @@
-//! Our embedding engine: ONNX Runtime in this process, one queue over all requests. Texts are tokenised on blocking
-//! threads, wait in the queue, and one batcher thread runs them in batches of similar length. Knows nothing of HTTP.
+//! Our embedding engine: ONNX Runtime in this process, one queue over all requests. Texts are tokenised on threads of their
+//! own, wait in the queue, and batcher threads run them without padding where the graph allows it. Knows nothing of HTTP.
 
 mod batch;
+mod copy;
+mod cuda;
 mod error;
 mod library;
 mod metrics;
+mod packed;
 mod queue;
+mod request;
 mod session;
 mod tokenizer;
+mod unpadded;
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
-use em_api::spec::{Device, Pooling};
+use em_api::spec::{Device, Dtype, Pooling};
 use serde::Serialize;
 
 pub use error::{EmbedError, EngineError};
 pub use metrics::{Metrics, Phase};
+pub use request::{Embedded, Times, Wishes};
+pub use tokenizer::Tokens;
 
-use crate::prepare::{self, GraphInfo};
+use crate::prepare::{self, GraphInfo, Target};
 use queue::Queue;
 use session::GraphSession;
-use tokenizer::TextTokenizer;
+use tokenizer::{TextTokenizer, Tokenisers};
 
-/// Padded tokens of a batch. On two CPU cores larger ones are slower: activations outgrow the cache.
-const TOKEN_BUDGET_CPU: usize = 1200;
-const TOKEN_BUDGET_CUDA: usize = 16_384;
+/// Tokens of a batch. On the CPU larger ones are slower: activations outgrow the cache.
+const TOKEN_BUDGET_CPU: usize = 600;
+const TOKEN_BUDGET_CUDA: usize = packed::MOST_TOKENS;
+/// Two sessions on one GPU: one copies and packs while the other computes.
+const SESSIONS_CUDA: usize = 2;
+/// Each has a copy of the weights.
+const SESSIONS_CPU: usize = 4;
 
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -37,11 +47,16 @@ pub struct EngineOptions {
     /// libonnxruntime; else `ORT_DYLIB_PATH`, else `lib/onnxruntime-*` of the store that the model lies in.
     pub library: Option<PathBuf>,
     pub device: Device,
+    pub dtype: Dtype,
+    /// Sessions that run batches at once; default: 2 on CUDA, one a core on the CPU and four at most.
+    pub sessions: Option<usize>,
     /// Default: the cores that this process may use.
     pub threads: Option<usize>,
+    /// Default: half of the cores, eight at most.
+    pub tokenizer_threads: Option<usize>,
     /// Tokens a text is cut to, special ones included; default and upper bound: what the model's files say.
     pub max_length: Option<usize>,
-    /// Padded tokens of a batch (its texts times its longest text).
+    /// Tokens of a batch; for ModernBERT on the CPU its texts times its longest text.
     pub token_budget: Option<usize>,
     /// Texts that may wait; more are refused.
     pub max_queue: usize,
@@ -61,6 +76,7 @@ pub struct EngineInfo {
     pub embedding_dim: usize,
     pub vocab_size: usize,
     pub threads: usize,
+    pub sessions: usize,
     pub token_budget: usize,
     pub max_queue: usize,
     /// Of ONNX Runtime, as the library states it.
@@ -68,96 +84,60 @@ pub struct EngineInfo {
     pub graph_sha256_of_weights: String,
 }
 
-/// `[texts, dim]` f32, row-major, in the order of the texts.
-#[derive(Clone, Debug)]
-pub struct Embedded {
-    pub values: Vec<f32>,
-    pub dim: usize,
-    /// After truncation, special tokens included, padding not.
-    pub tokens: usize,
-}
-
-impl Embedded {
-    pub fn vectors(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        self.values.chunks_exact(self.dim)
-    }
-}
-
 pub struct Engine {
     queue: Arc<Queue>,
-    tokenizer: Arc<TextTokenizer>,
+    tokenisers: Tokenisers,
     metrics: Arc<Metrics>,
     info: EngineInfo,
-    worker: Option<JoinHandle<()>>,
+    _workers: Workers,
 }
 
 impl Engine {
     /// Loads library, graph and tokenizer and runs one batch. Takes a second or less for small models; blocks.
     pub fn load(options: EngineOptions) -> Result<Self, EngineError> {
         let dir = options.model_dir.as_path();
-        let prepared = prepare::prepared(dir, options.pooling, options.normalize)?
+        let target = Target { device: options.device, dtype: options.dtype };
+        let prepared = prepare::prepared(dir, options.pooling, options.normalize, target)?
             .ok_or_else(|| EngineError::NotPrepared { dir: dir.to_owned() })?;
         let max_length = max_length(options.max_length, &prepared.info)?;
         let tokenizer = TextTokenizer::load(dir, max_length)?;
 
         let library = library::find(options.library.as_deref(), dir, options.device)?;
         let threads = options.threads.unwrap_or_else(allowed_cores);
-        let mut session = GraphSession::load(&library, &prepared.graph, options.device, threads, prepared.info.dim)?;
-        session.warm_up().map_err(|source| EngineError::FirstBatch { source })?;
-
-        let default_budget = match options.device {
-            Device::Cpu => TOKEN_BUDGET_CPU,
-            Device::Cuda => TOKEN_BUDGET_CUDA,
+        let (default_budget, default_sessions) = match options.device {
+            // One core a session measured 10 to 15 % faster than one session over two cores: nobody waits at the end of each product.
+            Device::Cpu => (TOKEN_BUDGET_CPU, threads.min(SESSIONS_CPU)),
+            Device::Cuda => (TOKEN_BUDGET_CUDA, SESSIONS_CUDA),
         };
+        let sessions = options.sessions.unwrap_or(default_sessions);
+        let token_budget = options.token_budget.unwrap_or(default_budget);
+        let queue = Arc::new(Queue::new(options.max_queue, token_budget));
+        let metrics = Arc::new(Metrics::new(&queue.dropped));
+        let mut workers = Workers { queue: Arc::clone(&queue), threads: Vec::new() };
+        for number in 0..sessions {
+            // The cores that do not divide go to the first ones.
+            let threads = (threads / sessions + usize::from(number < threads % sessions)).max(1);
+            let session = GraphSession::load(&library, &prepared, threads, max_length)?;
+            workers.threads.push(worker::start(session, Arc::clone(&queue), Arc::clone(&metrics))?);
+        }
         let info = EngineInfo {
             device: options.device,
-            dtype: "float32",
+            dtype: options.dtype.as_str(),
             pooling: prepared.info.pooling,
             normalize: prepared.info.normalize,
             max_length,
             embedding_dim: prepared.info.dim,
             vocab_size: prepared.info.vocab_size,
             threads,
-            token_budget: options.token_budget.unwrap_or(default_budget),
+            sessions,
+            token_budget,
             max_queue: options.max_queue,
             runtime: session::runtime_version(),
             graph_sha256_of_weights: prepared.info.source_sha256,
         };
-        let queue = Arc::new(Queue::new(options.max_queue));
-        let metrics = Arc::new(Metrics::new());
-        let worker = worker::start(session, Arc::clone(&queue), Arc::clone(&metrics), info.token_budget);
-        Ok(Self { queue, tokenizer: Arc::new(tokenizer), metrics, info, worker: Some(worker) })
-    }
-
-    /// One vector a text, in order; longer texts are cut. Dropping the future takes the texts out of the queue.
-    /// Errors: [`EmbedError::Full`] when the queue holds `max_queue` texts, [`EmbedError::Closed`] after [`Engine::close`].
-    /// Needs a tokio runtime.
-    pub async fn embed(&self, texts: Vec<String>) -> Result<Embedded, EmbedError> {
-        self.queue.admits(texts.len())?;
-        let started = Instant::now();
-        let tokenizer = Arc::clone(&self.tokenizer);
-        let tokens = tokio::task::spawn_blocking(move || tokenizer.encode(texts)).await.map_err(|_| EmbedError::Closed)??;
-        self.metrics.phase(Phase::Tokenise, started.elapsed());
-        self.run(tokens).await
-    }
-
-    /// Like [`Engine::embed`] for token ids of this model's vocabulary, taken as they are but for the cut.
-    pub async fn embed_tokens(&self, mut tokens: Vec<Vec<u32>>) -> Result<Embedded, EmbedError> {
-        let vocab_size = self.info.vocab_size;
-        for (list, ids) in tokens.iter_mut().enumerate() {
-            if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-                return Err(EmbedError::TokenId { list, id, vocab_size });
-            }
-            ids.truncate(self.info.max_length);
-        }
-        self.run(tokens).await
-    }
-
-    async fn run(&self, tokens: Vec<Vec<u32>>) -> Result<Embedded, EmbedError> {
-        let count = tokens.iter().map(Vec::len).sum();
-        let dim = self.info.embedding_dim;
-        let values = self.queue.submit(tokens, dim)?.vectors().await?;
-        Ok(Embedded { values, dim, tokens: count })
+        let tokenizer_threads = options.tokenizer_threads.unwrap_or_else(|| (allowed_cores() / 2).clamp(1, 8));
+        let tokenisers = Tokenisers::start(tokenizer, tokenizer_threads);
+        Ok(Self { tokenisers, queue, metrics, info, _workers: workers })
     }
 
     pub fn info(&self) -> &EngineInfo {
@@ -181,13 +161,18 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    /// Waits for the texts that were accepted.
+/// The batcher threads. Dropped, they finish the texts that were accepted, and end.
+struct Workers {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Workers {
     fn drop(&mut self) {
-        self.close();
-        if let Some(worker) = self.worker.take() {
+        self.queue.close();
+        for thread in self.threads.drain(..) {
             // A panic of the batcher was reported by its own thread; requests then ended with `Closed`.
-            let _ = worker.join();
+            let _ = thread.join();
         }
     }
 }

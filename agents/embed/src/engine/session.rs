@@ -1,20 +1,23 @@
-//! One graph in ONNX Runtime on one device. Never falls back: a provider that cannot be registered is an error.
+//! One graph in ONNX Runtime on one device: texts one after another on the CPU (ModernBERT: padded), packed ones on CUDA. Never falls back: a provider
+//! that cannot be registered is an error.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use em_api::spec::Device;
 use ort::environment::Environment;
-use ort::ep;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
-use super::EngineError;
+use super::cuda::CudaSession;
 use super::error::BatchError;
+use super::unpadded::{self, UnpaddedSession};
+use super::{EngineError, batch, packed};
+use crate::prepare::PreparedModel;
 
 /// Texts of one length: `[texts, length]`, row-major, padded with 0 where the mask is 0.
-pub(crate) struct Batch {
+struct Batch {
     ids: Vec<i64>,
     mask: Vec<i64>,
     texts: usize,
@@ -22,7 +25,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn pad<'a>(texts: impl ExactSizeIterator<Item = &'a [u32]> + Clone) -> Self {
+    fn pad<'a>(texts: impl ExactSizeIterator<Item = &'a [u32]> + Clone) -> Self {
         let length = texts.clone().map(<[u32]>::len).max().unwrap_or(0);
         let count = texts.len();
         let mut batch = Self { ids: vec![0; count * length], mask: vec![0; count * length], texts: count, length };
@@ -35,40 +38,82 @@ impl Batch {
         batch
     }
 
-    pub(crate) fn padded_tokens(&self) -> usize {
+    fn padded_tokens(&self) -> usize {
         self.texts * self.length
     }
 }
 
-pub(crate) struct GraphSession {
+/// One run's vectors, `[texts, dim]`, row-major, and the tokens that it computed, padding or filler included.
+pub(crate) struct Computed {
+    pub(crate) values: Vec<f32>,
+    pub(crate) tokens: usize,
+}
+
+pub(crate) enum GraphSession {
+    Padded(PaddedSession),
+    Unpadded(UnpaddedSession),
+    Packed(Box<CudaSession>),
+}
+
+impl GraphSession {
+    /// `max_length`: tokens of the longest text that will come.
+    pub(crate) fn load(library: &Path, prepared: &PreparedModel, threads: usize, max_length: usize) -> Result<Self, EngineError> {
+        let environment = environment(library)?;
+        let info = &prepared.info;
+        match info.target.device {
+            Device::Cpu if info.model_type == "modernbert" => {
+                PaddedSession::load(&environment, &prepared.graph, threads, info.dim).map(Self::Padded)
+            }
+            Device::Cpu => {
+                UnpaddedSession::load(&environment, &prepared.graph, threads, info.dim, info.pooling).map(Self::Unpadded)
+            }
+            Device::Cuda => CudaSession::load(&environment, &prepared.graph, info, max_length).map(Box::new).map(Self::Packed),
+        }
+    }
+
+    /// Which of the waiting texts, in order of arrival, run next within `budget` tokens.
+    pub(crate) fn choose(&self, lengths: &[usize], budget: usize) -> Vec<usize> {
+        match self {
+            Self::Padded(_) => batch::choose(lengths, budget),
+            Self::Unpadded(_) => unpadded::choose(lengths, budget),
+            Self::Packed(_) => packed::choose(lengths, budget),
+        }
+    }
+
+    pub(crate) fn run(&mut self, texts: &[&[u32]]) -> Result<Computed, BatchError> {
+        let (values, tokens) = match self {
+            Self::Padded(session) => session.run(texts)?,
+            Self::Unpadded(session) => session.run(texts)?,
+            Self::Packed(session) => session.run(texts)?,
+        };
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(BatchError::NotFinite);
+        }
+        Ok(Computed { values, tokens })
+    }
+
+    /// Faults of graph, device or driver show now, not at the first request. On the thread that runs the batches.
+    pub(crate) fn warm_up(&mut self) -> Result<(), BatchError> {
+        match self {
+            Self::Padded(_) | Self::Unpadded(_) => self.run(&[&[1_u32; 8], &[1; 4]]).map(drop),
+            Self::Packed(session) => session.warm_up(),
+        }
+    }
+}
+
+pub(crate) struct PaddedSession {
     session: Session,
     dim: usize,
 }
 
-impl GraphSession {
-    pub(crate) fn load(library: &Path, graph: &Path, device: Device, threads: usize, dim: usize) -> Result<Self, EngineError> {
-        let environment = environment(library)?;
-        let failed = |source| EngineError::Session { path: graph.to_owned(), source };
-        let builder = Session::builder(&environment)
-            .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
-            .and_then(|builder| Ok(builder.with_intra_threads(threads)?))
-            // Each (texts, length) is a new shape: patterns kept per shape would only grow.
-            .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
-            .and_then(|builder| Ok(builder.with_intra_op_spinning(SPIN)?))
-            .map_err(failed)?;
-        let mut builder = match device {
-            Device::Cpu => builder,
-            // fp32 means fp32: TF32 is on by default and would fail the parity of 0.9999 on some models.
-            Device::Cuda => builder
-                .with_execution_providers([ep::CUDA::default().with_tf32(false).build().error_on_failure()])
-                .map_err(|error| EngineError::Cuda { source: error.into() })?,
-        };
-        let session = builder.commit_from_file(graph).map_err(failed)?;
+impl PaddedSession {
+    fn load(environment: &Environment, graph: &Path, threads: usize, dim: usize) -> Result<Self, EngineError> {
+        let session = cpu_session(environment, graph, threads)?;
         Ok(Self { session, dim })
     }
 
-    /// `[texts, dim]`, row-major.
-    pub(crate) fn run(&mut self, batch: &Batch) -> Result<Vec<f32>, BatchError> {
+    fn run(&mut self, texts: &[&[u32]]) -> Result<(Vec<f32>, usize), BatchError> {
+        let batch = Batch::pad(texts.iter().copied());
         let shape = [batch.texts, batch.length];
         let outputs = self.session.run(ort::inputs![
             "input_ids" => TensorRef::from_array_view((shape, batch.ids.as_slice()))?,
@@ -78,20 +123,22 @@ impl GraphSession {
         if values.len() != batch.texts * self.dim {
             return Err(BatchError::Shape { found: shape.to_vec(), texts: batch.texts, dim: self.dim });
         }
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(BatchError::NotFinite);
-        }
-        Ok(values.to_vec())
-    }
-
-    /// Two texts of eight and four tokens: faults of graph, device or driver show now, not at the first request.
-    pub(crate) fn warm_up(&mut self) -> Result<(), BatchError> {
-        self.run(&Batch::pad([&[1_u32; 8][..], &[1; 4][..]].into_iter())).map(drop)
+        Ok((values.to_vec(), batch.padded_tokens()))
     }
 }
 
-/// Threads that wait for work by sleeping: the load generator may share their cores.
-const SPIN: bool = false;
+/// Its threads sleep while they wait: the load generator may share their cores.
+pub(crate) fn cpu_session(environment: &Environment, graph: &Path, threads: usize) -> Result<Session, EngineError> {
+    let failed = |source| EngineError::Session { path: graph.to_owned(), source };
+    let mut builder = Session::builder(environment)
+        .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
+        .and_then(|builder| Ok(builder.with_intra_threads(threads)?))
+        // Each (texts, length) is a new shape: patterns kept per shape would only grow.
+        .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
+        .and_then(|builder| Ok(builder.with_intra_op_spinning(false)?))
+        .map_err(failed)?;
+    builder.commit_from_file(graph).map_err(failed)
+}
 
 /// ONNX Runtime knows one environment and one library a process; it lives as long as the process.
 static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);

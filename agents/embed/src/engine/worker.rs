@@ -1,42 +1,57 @@
-//! The batcher thread: takes the next texts of similar length, runs them, hands the vectors back. It owns the session,
-//! because ONNX Runtime's session runs one batch at a time here and spreads it over its own threads.
+//! A batcher thread: takes the next texts from the queue, runs them, hands the vectors back. Each owns a session, because
+//! a session runs one batch at a time; several threads may share the queue.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::EmbedError;
-use super::batch::choose;
+use super::error::BatchError;
 use super::metrics::{Metrics, Phase};
 use super::queue::{Queue, Waiting};
-use super::session::{Batch, GraphSession};
+use super::session::GraphSession;
+use super::{EmbedError, EngineError};
 
-/// Ends when the queue is closed and empty.
-pub(crate) fn start(mut session: GraphSession, queue: Arc<Queue>, metrics: Arc<Metrics>, token_budget: usize) -> JoinHandle<()> {
+/// Returns once the session has run its first batches. The thread ends when the queue is closed and empty.
+/// Errors: [`EngineError::FirstBatch`].
+pub(crate) fn start(mut session: GraphSession, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Result<JoinHandle<()>, EngineError> {
+    let (ready, warm) = mpsc::channel::<Result<(), BatchError>>();
     let work = move || {
+        // What CUDA records belongs to the thread that recorded it, so this one warms up.
+        let warmed = session.warm_up();
+        let failed = warmed.is_err();
+        // The receiver waits for this.
+        let _ = ready.send(warmed);
+        if failed {
+            return;
+        }
         // If a run panics, requests that wait must not wait for ever.
         let _closing = CloseOnDrop(&queue);
-        while let Some(texts) = queue.next(|lengths| choose(lengths, token_budget)) {
+        while let Some(texts) = queue.next(|lengths| session.choose(lengths, queue.budget())) {
             run(&mut session, &metrics, texts);
         }
     };
-    std::thread::Builder::new().name("batcher".into()).spawn(work).expect("the system has a thread left at start")
+    let thread = std::thread::Builder::new().name("batcher".into()).spawn(work).expect("the system has a thread left at start");
+    match warm.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(source)) => Err(EngineError::FirstBatch { source }),
+        Err(mpsc::RecvError) => Err(EngineError::FirstBatch { source: BatchError::Panicked }),
+    }
 }
 
 fn run(session: &mut GraphSession, metrics: &Metrics, texts: Vec<Waiting>) {
-    let batch = Batch::pad(texts.iter().map(|text| text.ids.as_slice()));
-    let real = texts.iter().map(|text| text.ids.len()).sum();
-    metrics.batch(texts.len(), real, batch.padded_tokens());
+    let ids: Vec<&[u32]> = texts.iter().map(|text| text.ids.as_slice()).collect();
+    let real = ids.iter().map(|ids| ids.len()).sum();
     let started = Instant::now();
     for text in &texts {
         metrics.phase(Phase::Queue, started - text.since);
     }
-    let result = session.run(&batch);
+    let result = session.run(&ids);
     metrics.phase(Phase::Compute, started.elapsed());
     match result {
-        Ok(values) => {
-            let dim = values.len() / texts.len();
-            for (text, vector) in texts.into_iter().zip(values.chunks_exact(dim)) {
+        Ok(computed) => {
+            metrics.batch(texts.len(), real, computed.tokens);
+            let dim = computed.values.len() / texts.len();
+            for (text, vector) in texts.into_iter().zip(computed.values.chunks_exact(dim)) {
                 text.finish(Ok(vector));
             }
         }

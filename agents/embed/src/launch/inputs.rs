@@ -1,11 +1,11 @@
 //! What a start needs of the input store, looked up when it is needed: the model's folder, interpreters, libraries.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use em_api::inputs::{self, Entry, EntryKind};
 use em_api::spec::{Backend, BackendKind, Device, Dtype};
 
-use super::Launch;
+use super::{Launch, gpu};
 
 /// The folder of `model.path`, or the store's. Errors: the cure, in words.
 pub(super) fn model_folder(launch: &Launch) -> Result<PathBuf, String> {
@@ -41,12 +41,31 @@ pub(super) fn backend_file(launch: &Launch, detail: &str) -> Result<(Entry, Path
             "device: cuda was asked of {}, but the store's {kind} is built for CPUs: run `em-agent setup --profile gpu --backends {kind}`",
             launch.backend.name
         )),
-        (Some("gpu"), Device::Cpu) if kind == BackendKind::Vllm => Err(format!(
+        (Some("cuda13"), Device::Cuda) if gpu::cuda_major().is_some_and(|major| major < 13) => Err(format!(
+            "the store's {kind} is built for CUDA 13, but this node's driver is of CUDA 12: run `em-agent setup --profile cuda12 --backends {kind}`"
+        )),
+        (Some("gpu" | "cuda12" | "cuda13"), Device::Cpu) if kind == BackendKind::Vllm => Err(format!(
             "device: cpu was asked of {}, but the store's vllm is built for CUDA: run `em-agent setup --profile cpu --backends vllm`",
             launch.backend.name
         )),
         _ => Ok((entry, file)),
     }
+}
+
+/// Folders of the CUDA libraries that setup put beside ONNX Runtime; none where the node's own are used.
+pub(super) fn cuda_libraries(launch: &Launch, entry: &Entry) -> Vec<String> {
+    let Some(root) = entry.details.get("cuda_libraries") else { return Vec::new() };
+    let Ok(folders) = std::fs::read_dir(launch.store_dir.join(root).join("nvidia")) else { return Vec::new() };
+    let mut folders: Vec<PathBuf> = folders.flatten().map(|folder| folder.path().join("lib")).filter(|lib| lib.is_dir()).collect();
+    folders.sort();
+    folders.into_iter().map(|folder| folder.display().to_string()).collect()
+}
+
+/// The folder of a package in the environment of an interpreter.
+pub(super) fn package(python: &Path, name: &str) -> Option<PathBuf> {
+    let lib = python.parent()?.parent()?.join("lib");
+    let versions = std::fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path().join("site-packages").join(name));
+    versions.into_iter().find(|folder| folder.is_dir())
 }
 
 pub(super) fn device(backend: &Backend) -> &'static str {

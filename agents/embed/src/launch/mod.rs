@@ -2,11 +2,16 @@
 //! Nothing is ever substituted: what cannot be had as asked is a [`StartFailed`] with the cure and the end of the log.
 
 mod command;
+pub(crate) mod gpu;
 mod inputs;
+mod key;
 mod log;
+mod memory;
 mod port;
 mod process;
+mod python;
 mod ready;
+mod tei;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +19,20 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use em_api::measurement::{ColdStart, ServiceReport};
-use em_api::spec::{Backend, BackendKind, Model, Wire};
+use em_api::spec::{Backend, BackendKind, Device, Model, Wire};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use command::Plan;
+pub(crate) use command::request_fields;
+pub use gpu::cuda_major;
+pub use key::{ApiKey, KeySource};
+use port::Owner;
 pub use process::StopReport;
 use process::{Exit, Group};
-use ready::Probe;
+pub(crate) use ready::base_of;
+use ready::{Facts, Probe};
+use serde_json::{Map, Value};
 
 /// Starts on another port when somebody else took ours between the choice and the bind.
 const PORT_TRIES: u32 = 4;
@@ -61,9 +72,14 @@ pub struct Service {
     pub pid: Option<u32>,
     /// Numbers of the first vector.
     pub embedding_dim: usize,
-    /// Of `openai` and `tei` with a `url`: the file with the bearer token that requests must carry.
-    pub api_key_file: Option<PathBuf>,
+    /// Of `openai` and `tei` with a `url`: where the bearer token is that requests must carry.
+    pub key: KeySource,
+    /// Fields beside the texts that each request carries.
+    pub request_fields: Map<String, Value>,
+    kind: BackendKind,
     log_path: PathBuf,
+    /// Kills by the kernel for want of memory before this start.
+    kills: Option<u64>,
     group: Option<Group>,
 }
 
@@ -97,6 +113,7 @@ pub async fn launch(launch: &Launch, cancel: &CancellationToken) -> Result<Servi
         return attach(launch, url, deadline, cancel).await;
     }
     let mut first = true;
+    let mut squatter = None;
     for _ in 0..PORT_TRIES {
         let port = port::choose(launch.backend.kind.default_port(), first).map_err(|error| StartFailed::new(error.to_string()))?;
         first = false;
@@ -104,8 +121,10 @@ pub async fn launch(launch: &Launch, cancel: &CancellationToken) -> Result<Servi
         let mut attempt = Attempt::start(launch, plan, port)?;
         match attempt.until_ready(deadline, cancel).await {
             Ok(ready) => return Ok(attempt.into_service(ready)),
-            Err(NotReady::PortTaken) => {
-                info!(backend = launch.backend.name, port, "port was taken by another process; trying another");
+            Err(NotReady::PortTaken(who)) => {
+                let who = who.unwrap_or_else(|| "another process".to_owned());
+                info!(backend = launch.backend.name, port, "port {port} was taken by {who}; trying another");
+                squatter = Some(format!("port {port} by {who}"));
                 attempt.group.stop().await;
             }
             Err(NotReady::Failed { reason, message }) => {
@@ -115,7 +134,8 @@ pub async fn launch(launch: &Launch, cancel: &CancellationToken) -> Result<Servi
             }
         }
     }
-    let words = format!("{PORT_TRIES} ports in a row were taken by other processes while {} started", launch.backend.name);
+    let last = squatter.map(|last| format!(" (last: {last})")).unwrap_or_default();
+    let words = format!("{PORT_TRIES} ports in a row were taken by other processes while {} started{last}", launch.backend.name);
     Err(StartFailed { log_tail: log::tail(&launch.log_path, LOG_TAIL_BYTES), ..StartFailed::new(words) })
 }
 
@@ -129,6 +149,7 @@ async fn attach(launch: &Launch, url: &str, deadline: Instant, cancel: &Cancella
             let http_ready_s = started.elapsed().as_secs_f64();
             let dim = probe.first_vector(deadline).await.map_err(StartFailed::new)?;
             let cold_start = ColdStart { http_ready_s, first_vector_s: started.elapsed().as_secs_f64(), warm_cache: None };
+            let Facts { versions, settings } = probe.facts().await;
             let report = ServiceReport {
                 kind: launch.backend.kind.to_string(),
                 command_line: Vec::new(),
@@ -138,7 +159,8 @@ async fn attach(launch: &Launch, url: &str, deadline: Instant, cancel: &Cancella
                 device: inputs::device(&launch.backend).to_owned(),
                 dtype: inputs::dtype(launch).as_str().to_owned(),
                 cold_start,
-                versions: probe.versions().await,
+                versions,
+                settings,
             };
             return Ok(Service {
                 report,
@@ -146,7 +168,10 @@ async fn attach(launch: &Launch, url: &str, deadline: Instant, cancel: &Cancella
                 model_name: launch.model.id.clone(),
                 pid: None,
                 embedding_dim: dim,
-                api_key_file: launch.backend.api_key_file.as_ref().map(PathBuf::from),
+                key: KeySource::of(&launch.backend),
+                request_fields: command::request_fields(launch.backend.kind),
+                kills: None,
+                kind: launch.backend.kind,
                 log_path: launch.log_path.clone(),
                 group: None,
             });
@@ -168,27 +193,32 @@ struct Attempt<'a> {
     port: u16,
     probe: Probe,
     started: Instant,
+    kills: Option<u64>,
     group: Group,
 }
 
 struct Ready {
     cold_start: ColdStart,
     dim: usize,
-    versions: std::collections::BTreeMap<String, String>,
+    facts: Facts,
 }
 
 enum NotReady {
-    PortTaken,
-    Failed { reason: &'static str, message: String },
+    /// By whom, where that can be seen.
+    PortTaken(Option<String>),
+    Failed {
+        reason: &'static str,
+        message: String,
+    },
 }
 
 impl<'a> Attempt<'a> {
     fn start(launch: &'a Launch, plan: Plan, port: u16) -> Result<Self, StartFailed> {
         let probe = Probe::new(launch, format!("http://127.0.0.1:{port}")).map_err(StartFailed::new)?;
-        let started = Instant::now();
+        let (started, kills) = (Instant::now(), memory::kills());
         let group = Group::spawn(&plan, &launch.log_path, launch.cores.clone()).map_err(StartFailed::new)?;
         info!(backend = launch.backend.name, pid = group.pid(), port, "service process started");
-        Ok(Self { launch, plan, port, probe, started, group })
+        Ok(Self { launch, plan, port, probe, started, kills, group })
     }
 
     async fn until_ready(&mut self, deadline: Instant, cancel: &CancellationToken) -> Result<Ready, NotReady> {
@@ -210,22 +240,34 @@ impl<'a> Attempt<'a> {
             tokio::time::sleep(POLL).await;
         }
         let http_ready_s = self.started.elapsed().as_secs_f64();
-        if !port::listeners_are_ours(self.port, &self.group.members()) {
-            return Err(NotReady::PortTaken);
+        match port::owner(self.port, &self.group.members()) {
+            Owner::Ours => {}
+            Owner::Nobody => return Err(NotReady::PortTaken(None)),
+            Owner::Stranger(who) => return Err(NotReady::PortTaken(Some(who))),
         }
         let dim = self.probe.first_vector(deadline).await.map_err(NotReady::failed)?;
         let first_vector_s = self.started.elapsed().as_secs_f64();
-        let mut versions = self.plan.versions.clone();
-        versions.extend(self.probe.versions().await);
-        Ok(Ready { cold_start: ColdStart { http_ready_s, first_vector_s, warm_cache: self.plan.warm_cache }, dim, versions })
+        let backend = &self.launch.backend;
+        // What a command line of the user's own does with a device is the user's to know.
+        if backend.command.is_none() {
+            gpu::check(&backend.name, backend.device == Device::Cuda, &self.group.members()).map_err(NotReady::failed)?;
+        }
+        let mut facts = self.probe.facts().await;
+        facts.versions = self.plan.versions.clone().into_iter().chain(facts.versions).collect();
+        Ok(Ready { cold_start: ColdStart { http_ready_s, first_vector_s, warm_cache: self.plan.warm_cache }, dim, facts })
     }
 
     fn died(&self, exit: Exit) -> NotReady {
         let tail = log::tail(&self.launch.log_path, LOG_TAIL_BYTES);
         if exit.code == Some(i32::from(crate::serve::EXIT_ADDRESS_IN_USE)) || log::says_address_in_use(&tail) {
-            return NotReady::PortTaken;
+            return NotReady::PortTaken(match port::owner(self.port, &[]) {
+                Owner::Stranger(who) => Some(who),
+                Owner::Nobody | Owner::Ours => None,
+            });
         }
-        NotReady::failed(format!("{} ended with {exit} before it was ready", self.launch.backend.name))
+        let why = memory::diagnose(self.launch.backend.kind, &tail, Some(exit), new_kills(self.kills));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        NotReady::failed(format!("{} ended with {exit} before it was ready{why}", self.launch.backend.name))
     }
 
     fn into_service(self, ready: Ready) -> Service {
@@ -241,13 +283,17 @@ impl<'a> Attempt<'a> {
                 device: inputs::device(&self.launch.backend).to_owned(),
                 dtype: inputs::dtype(self.launch).as_str().to_owned(),
                 cold_start: ready.cold_start,
-                versions: ready.versions,
+                versions: ready.facts.versions,
+                settings: ready.facts.settings,
             },
             base_url,
             model_name: self.launch.model.id.clone(),
             pid,
             embedding_dim: ready.dim,
-            api_key_file: None,
+            key: KeySource::default(),
+            request_fields: command::request_fields(self.launch.backend.kind),
+            kills: self.kills,
+            kind: self.launch.backend.kind,
             log_path: self.launch.log_path.clone(),
             group: Some(self.group),
         }
@@ -270,6 +316,21 @@ impl Service {
         if self.group.is_some() { log::tail(&self.log_path, LOG_TAIL_BYTES) } else { String::new() }
     }
 
+    /// How a service that is no longer [`alive`](Self::alive) ended, in a sentence; with the knob to turn where memory ran out.
+    pub fn ending(&self) -> String {
+        let exit = self.group.as_ref().and_then(Group::ended);
+        let how = exit.map_or_else(|| "the service ended".to_owned(), |exit| format!("the service ended with {exit}"));
+        match memory::diagnose(self.kind, &self.log_tail(), exit, new_kills(self.kills)) {
+            Some(why) => format!("{how}: {why}"),
+            None => how,
+        }
+    }
+
+    /// Whether memory ran out while the service lived on: what its log says, with the knob to turn.
+    pub fn memory_trouble(&self) -> Option<String> {
+        memory::diagnose(self.kind, &self.log_tail(), None, 0)
+    }
+
     /// SIGTERM to the whole process group, SIGKILL to what is left of it after 15 s; returns when nothing is.
     pub async fn stop(mut self) -> StopReport {
         match self.group.take() {
@@ -277,6 +338,11 @@ impl Service {
             None => StopReport::default(),
         }
     }
+}
+
+/// Kills by the kernel since then.
+fn new_kills(before: Option<u64>) -> u64 {
+    memory::kills().zip(before).map_or(0, |(now, before)| now.saturating_sub(before))
 }
 
 impl StartFailed {

@@ -14,12 +14,37 @@ pub(super) fn choose(preferred: u16, want_preferred: bool) -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// Whether somebody listens on `port`, and every socket that does belongs to one of `pids`. All, since SO_REUSEPORT (vLLM sets
-/// it) lets strangers share a port.
-pub(super) fn listeners_are_ours(port: u16, pids: &[u32]) -> bool {
+/// Whose the sockets are that listen on a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Nobody,
+    Ours,
+    /// Somebody else, alone or beside us: SO_REUSEPORT (vLLM sets it) lets strangers share a port. By name and process, where
+    /// that can be seen.
+    Stranger(String),
+}
+
+pub(super) fn owner(port: u16, pids: &[u32]) -> Owner {
     let listening = listening_inodes(port);
     let ours: HashSet<u64> = pids.iter().flat_map(|pid| socket_inodes(*pid)).collect();
-    !listening.is_empty() && listening.is_subset(&ours)
+    match listening.iter().find(|inode| !ours.contains(inode)) {
+        None if listening.is_empty() => Owner::Nobody,
+        None => Owner::Ours,
+        Some(foreign) => Owner::Stranger(holder(*foreign)),
+    }
+}
+
+/// Who holds a socket, in words: `python3 (process 4711)`. Processes of other users do not show theirs.
+fn holder(inode: u64) -> String {
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pid = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|pid| socket_inodes(*pid).contains(&inode));
+    match pid {
+        Some(pid) => {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            format!("{} (process {pid})", name.trim())
+        }
+        None => "a process of another user or container".to_owned(),
+    }
 }
 
 fn listening_inodes(port: u16) -> HashSet<u64> {
@@ -69,10 +94,11 @@ mod tests {
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
         let port = held.local_addr().expect("address").port();
         let me = std::process::id();
-        assert!(listeners_are_ours(port, &[me]));
-        assert!(!listeners_are_ours(port, &[1]));
+        assert_eq!(owner(port, &[me]), Owner::Ours);
+        let Owner::Stranger(who) = owner(port, &[1]) else { panic!("a squatter is noticed") };
+        assert!(who.contains(&format!("(process {me})")), "{who}");
         drop(held);
-        assert!(!listeners_are_ours(port, &[me]), "nobody listens any more");
+        assert_eq!(owner(port, &[me]), Owner::Nobody);
     }
 
     #[test]

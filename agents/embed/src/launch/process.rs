@@ -82,6 +82,11 @@ impl Group {
         self.exit.0.borrow().is_none()
     }
 
+    /// How the started process ended; `None` while it lives.
+    pub(super) fn ended(&self) -> Option<Exit> {
+        *self.exit.0.borrow()
+    }
+
     /// Living processes of the group, the guard left out.
     pub(super) fn members(&self) -> Vec<u32> {
         let guard = self.guard.id();

@@ -5,12 +5,19 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use em_api::spec::{BackendKind, Wire};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::Launch;
+use super::key::{ApiKey, KeySource};
+use super::{Launch, command};
 
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_TEXT: &str = "Readiness is a vector, not a port.";
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    pub(super) versions: BTreeMap<String, String>,
+    pub(super) settings: BTreeMap<String, String>,
+}
 
 pub(super) struct Probe {
     client: reqwest::Client,
@@ -18,16 +25,14 @@ pub(super) struct Probe {
     kind: BackendKind,
     wire: Wire,
     model: String,
-    api_key: Option<String>,
+    api_key: Option<ApiKey>,
+    fields: Map<String, Value>,
 }
 
 impl Probe {
     /// Errors: in words (an API key file that cannot be read).
     pub(super) fn new(launch: &Launch, base_url: String) -> Result<Self, String> {
-        let api_key = launch.backend.api_key_file.as_ref().map(|path| {
-            let key = std::fs::read_to_string(path).map_err(|error| format!("apiKeyFile: cannot read {path}: {error}"))?;
-            Ok::<_, String>(key.trim().to_owned())
-        });
+        let api_key = KeySource::of(&launch.backend).read()?;
         let client = match launch.backend.url {
             Some(_) => reqwest::Client::builder(),
             // A site's proxy has no business between us and our own child.
@@ -39,7 +44,8 @@ impl Probe {
             kind: launch.backend.kind,
             wire: launch.wire,
             model: launch.model.id.clone(),
-            api_key: api_key.transpose()?,
+            api_key,
+            fields: command::request_fields(launch.backend.kind),
         })
     }
 
@@ -47,8 +53,11 @@ impl Probe {
         let routes: &[&str] = if self.kind == BackendKind::Openai { &["/health", "/v1/models"] } else { &["/health"] };
         for route in routes {
             let answer = self.request(self.client.get(format!("{}{route}", self.base_url))).timeout(HEALTH_TIMEOUT).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return true;
+            match answer.map(|answer| answer.status().as_u16()) {
+                Ok(200..=299) => return true,
+                // It answers, and the first vector will say what is wrong with the key; some have neither route.
+                Ok(401 | 403 | 404) if self.kind == BackendKind::Openai && route == &"/v1/models" => return true,
+                _ => {}
             }
         }
         false
@@ -56,20 +65,27 @@ impl Probe {
 
     /// The dimension of a first vector in the wire's form. Errors: what was wrong with the answer.
     pub(super) async fn first_vector(&self, deadline: Instant) -> Result<usize, String> {
-        let body = match self.wire {
+        let mut body = match self.wire {
             Wire::OpenaiFloat => json!({"model": self.model, "input": [FIRST_TEXT]}),
             Wire::OpenaiBase64 => json!({"model": self.model, "input": [FIRST_TEXT], "encoding_format": "base64"}),
             Wire::Embed => json!({"texts": [FIRST_TEXT]}),
             Wire::Tei => json!({"inputs": [FIRST_TEXT]}),
         };
+        body.as_object_mut().into_iter().for_each(|body| body.extend(self.fields.clone()));
         let request = self.request(self.client.post(endpoint(&self.base_url, self.wire)).json(&body));
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let answer = request.timeout(left).send().await.map_err(|error| format!("the first vector did not come: {error}"))?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| format!("the first vector did not come: {error}"))?;
         if !status.is_success() {
+            let text = self.api_key.as_ref().map_or_else(|| text.clone(), |key| key.redacted(&text));
             let words: String = text.chars().take(500).collect();
-            return Err(format!("the first request for a vector was answered {status}: {words}"));
+            let cure = match (status.as_u16(), &self.api_key) {
+                (401 | 403, None) => " (name its key by apiKeyFile or apiKeyEnv)",
+                (401 | 403, Some(_)) => " (the key of apiKeyFile or apiKeyEnv is not the right one)",
+                _ => "",
+            };
+            return Err(format!("the first request for a vector was answered {status}{cure}: {words}"));
         }
         let value: Value = serde_json::from_str(&text).map_err(|error| format!("the first answer is no JSON: {error}"))?;
         let vector = vector_of(&value, self.wire).ok_or("the first answer holds no vector in the form of load.wire")?;
@@ -79,21 +95,22 @@ impl Probe {
         Ok(vector.len())
     }
 
-    /// What the server says of itself; empty where it says nothing.
-    pub(super) async fn versions(&self) -> BTreeMap<String, String> {
+    /// What the server says of itself: versions, and settings for the environment capsule. Empty where it says nothing.
+    pub(super) async fn facts(&self) -> Facts {
         let route = match self.kind {
             BackendKind::Vllm => "/version",
             _ => "/info",
         };
         let answer = self.request(self.client.get(format!("{}{route}", self.base_url))).timeout(HEALTH_TIMEOUT).send().await;
-        let Ok(answer) = answer else { return BTreeMap::new() };
-        let Ok(text) = answer.text().await else { return BTreeMap::new() };
-        serde_json::from_str(&text).map(|info| versions_of(self.kind, &info)).unwrap_or_default()
+        let Ok(answer) = answer else { return Facts::default() };
+        let Ok(text) = answer.text().await else { return Facts::default() };
+        let facts = |info: Value| Facts { versions: versions_of(self.kind, &info), settings: settings_of(self.kind, &info) };
+        serde_json::from_str(&text).map(facts).unwrap_or_default()
     }
 
     fn request(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         match &self.api_key {
-            Some(key) => request.bearer_auth(key),
+            Some(key) => request.bearer_auth(key.expose()),
             None => request,
         }
     }
@@ -107,7 +124,7 @@ pub(super) fn endpoint(base_url: &str, wire: Wire) -> String {
 }
 
 /// People give OpenAI addresses with and without `/v1`.
-pub(super) fn base_of(url: &str) -> String {
+pub(crate) fn base_of(url: &str) -> String {
     let url = url.trim_end_matches('/');
     url.strip_suffix("/v1").unwrap_or(url).to_owned()
 }
@@ -142,6 +159,26 @@ fn versions_of(kind: BackendKind, info: &Value) -> BTreeMap<String, String> {
         }
         BackendKind::Openai => BTreeMap::new(),
     }
+}
+
+/// What changes speed or vectors, flat, as the server names it.
+fn settings_of(kind: BackendKind, info: &Value) -> BTreeMap<String, String> {
+    let place = match kind {
+        BackendKind::Huggingface => "/settings",
+        BackendKind::Ort => "/engine",
+        BackendKind::Tei => "",
+        BackendKind::Vllm | BackendKind::Openai => return BTreeMap::new(),
+    };
+    let fields = info.pointer(place).and_then(Value::as_object).into_iter().flatten();
+    let shown = fields.filter_map(|(name, value)| {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            _ => return None,
+        };
+        Some((name.clone(), value))
+    });
+    shown.collect()
 }
 
 #[cfg(test)]

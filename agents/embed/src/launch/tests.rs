@@ -23,6 +23,9 @@ fn launch_of(kind: BackendKind, folder: &Path) -> Launch {
             command: None,
             url: None,
             api_key_file: None,
+            api_key_env: None,
+            binary: None,
+            image: None,
             batch: None,
             start_timeout: HumanDuration::from_secs(20),
             parity: ParityGate::Report,
@@ -96,6 +99,59 @@ fn a_gpu_start_carries_no_cpu_settings_and_needs_the_gpu_build() {
     store_entry(&launch, "vllm", "gpu");
     let plan = command::plan(&launch, 1).expect("plan");
     assert!(!plan.env.contains_key("VLLM_CPU_KVCACHE_SPACE") && !plan.env.contains_key("OMP_NUM_THREADS"), "{:?}", plan.env);
+    assert_eq!(plan.env["VLLM_USE_FLASHINFER_SAMPLER"], "0", "this environment has no flashinfer");
+    assert_eq!(plan.env["VLLM_CACHE_ROOT"], folder.path().parent().expect("parent").join("vllm-cache").display().to_string());
+    // A package is known by its folder beside the interpreter.
+    let site = folder.path().join("venv/lib/python3.11/site-packages");
+    std::fs::create_dir_all(site.join("flashinfer")).expect("folder");
+    launch.backend.python = Some(folder.path().join("venv/bin/python").display().to_string());
+    let plan = command::plan(&launch, 1).expect("plan");
+    assert!(!plan.env.contains_key("VLLM_USE_FLASHINFER_SAMPLER"), "{:?}", plan.env);
+}
+
+#[test]
+fn the_rust_front_end_is_the_one_asked_for_or_none() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut launch = launch_of(BackendKind::Vllm, folder.path());
+    let package = folder.path().join("venv/lib/python3.12/site-packages/vllm");
+    std::fs::create_dir_all(&package).expect("folder");
+    launch.backend.python = Some(folder.path().join("venv/bin/python").display().to_string());
+    launch.backend.env.insert("VLLM_USE_RUST_FRONTEND".into(), "1".into());
+    let refused = command::plan(&launch, 1).expect_err("this wheel has none");
+    assert!(refused.contains("vllm-rs"), "{refused}");
+    std::fs::write(package.join("vllm-rs"), "").expect("file");
+    assert_eq!(command::plan(&launch, 1).expect("plan").env["VLLM_USE_RUST_FRONTEND"], "1");
+    launch.backend.args = vec!["--api-server-count=4".into()];
+    assert!(command::plan(&launch, 1).expect_err("ignored by vLLM").starts_with("args"));
+    launch.backend.env.insert("VLLM_USE_RUST_FRONTEND".into(), "0".into());
+    assert!(command::plan(&launch, 1).is_ok());
+    launch.backend.env = [("VLLM_RUST_FRONTEND_PATH".to_owned(), "/no/such/program".to_owned())].into();
+    assert!(command::plan(&launch, 1).expect_err("not there").contains("/no/such/program"));
+}
+
+#[test]
+fn tei_is_its_own_program_with_limits_that_take_what_the_others_take() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("folder");
+    let program = folder.path().join("router");
+    std::fs::write(&program, "").expect("file");
+    let mut launch = launch_of(BackendKind::Tei, folder.path());
+    launch.backend.binary = Some(program.display().to_string());
+    assert!(command::plan(&launch, 1).expect_err("no right to run it").starts_with("binary"));
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    launch.backend.args = vec!["--max-client-batch-size=64".into()];
+    launch.model.pooling = Pooling::Last;
+    let plan = command::plan(&launch, 8003).expect("plan");
+    assert_eq!(plan.program, program);
+    insta::assert_snapshot!(plan.args.join(" "), @"--model-id / --served-model-name org/model --hostname 127.0.0.1 --port 8003 --dtype float32 --pooling last-token --prometheus-port 0 --auto-truncate true --payload-limit 67108864 --max-client-batch-size=64");
+    launch.backend.dtype = Some(Dtype::Bfloat16);
+    assert!(command::plan(&launch, 1).expect_err("unknown to tei").starts_with("dtype"));
+    launch.backend.dtype = None;
+    launch.backend.binary = None;
+    let refused = command::plan(&launch, 1).expect_err("not on this machine");
+    assert!(refused.contains("`binary`") && refused.contains("`image`") && refused.contains("`url`"), "{refused}");
+    launch.backend.image = Some("/no/such.sif".into());
+    assert!(command::plan(&launch, 1).expect_err("no apptainer or no image").starts_with("image"));
 }
 
 #[test]
@@ -143,7 +199,7 @@ fn what_the_store_lacks_names_the_cure() {
 #[test]
 fn an_own_command_gets_port_and_model() {
     let folder = tempfile::tempdir().expect("folder");
-    let mut launch = launch_of(BackendKind::Tei, folder.path());
+    let mut launch = launch_of(BackendKind::Openai, folder.path());
     assert!(command::plan(&launch, 1).expect_err("nothing to start").contains("`url` or `command`"));
     launch.backend.command = Some(vec!["router".into(), "--port={port}".into(), "--model-id".into(), "{model}".into()]);
     assert_eq!(command::plan(&launch, 4711).expect("plan").command_line().join(" "), "router --port=4711 --model-id /");
@@ -156,6 +212,9 @@ async fn a_service_that_dies_at_start_is_reported_at_once_with_the_end_of_its_lo
     let failed = launch(&shell(folder.path(), "echo no GPU here; exit 3"), &CancellationToken::new()).await.expect_err("dies");
     assert_eq!((failed.reason.as_str(), failed.log_tail.as_str()), (START_FAILED, "no GPU here"));
     assert!(failed.message.contains("exit code 3"), "{failed}");
+    let hungry = shell(folder.path(), "echo 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB'; exit 1");
+    let failed = launch(&hungry, &CancellationToken::new()).await.expect_err("dies");
+    assert!(failed.message.contains("the GPU's memory ran out") && failed.message.contains("lower "), "{failed}");
     assert!(started.elapsed() < Duration::from_secs(5));
     let mut missing = shell(folder.path(), "");
     missing.backend.command = Some(vec!["/no/such/program".into()]);
@@ -225,6 +284,40 @@ async fn a_server_that_already_runs_is_checked_and_not_stopped() {
     let failed = launch(&attached, &CancellationToken::new()).await.expect_err("NaN is no vector");
     assert!(failed.message.contains("no vector"), "{failed}");
     server.stop(false).await;
+}
+
+#[tokio::test]
+async fn a_protected_server_is_asked_with_its_key_and_the_key_is_in_no_message() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = HttpServer::new(|| {
+        let guarded = |request: actix_web::HttpRequest| async move {
+            let carried =
+                request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("nothing").to_owned();
+            match carried.as_str() {
+                "Bearer sk-right" => HttpResponse::Ok().body(r#"{"data":[{"embedding":[0.6,-0.8]}]}"#),
+                _ => HttpResponse::Unauthorized().body(format!("you sent {carried}")),
+            }
+        };
+        App::new().default_service(web::to(guarded))
+    });
+    let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).expect("bind");
+    let url = format!("http://{}/v1", server.addrs()[0]);
+    let server = server.run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    let key = folder.path().join("key");
+    let mut protected = launch_of(BackendKind::Openai, folder.path());
+    protected.backend.url = Some(url);
+    let failed = launch(&protected, &CancellationToken::new()).await.expect_err("no key");
+    assert!(failed.message.contains("401") && failed.message.contains("apiKeyFile"), "{failed}");
+    protected.backend.api_key_file = Some(key.display().to_string());
+    std::fs::write(&key, "sk-wrong\n").expect("write");
+    let failed = launch(&protected, &CancellationToken::new()).await.expect_err("wrong key");
+    assert!(failed.message.contains("not the right one") && !format!("{failed:?}").contains("sk-wrong"), "{failed:?}");
+    std::fs::write(&key, "sk-right\n").expect("write");
+    let service = launch(&protected, &CancellationToken::new()).await.expect("the right key");
+    assert!(!format!("{service:?}").contains("sk-right") && service.key.read().expect("readable").is_some());
+    handle.stop(false).await;
 }
 
 #[tokio::test]

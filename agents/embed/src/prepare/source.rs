@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::modern::ModernConfig;
+
 const WEIGHTS: &str = "model.safetensors";
 
 #[derive(Debug, thiserror::Error)]
@@ -68,33 +70,125 @@ impl Config {
         self.hidden_size / self.num_attention_heads
     }
 
+    /// The position table with the vector of token type 0 in each row: we know no other type.
+    pub(crate) fn positions_with_type(&self, tensors: &Tensors) -> Result<Tensor, SourceError> {
+        let hidden = self.hidden_size;
+        let mut positions = tensors.matrix("embeddings.position_embeddings.weight", self.max_position_embeddings, hidden)?;
+        let types = tensors.matrix("embeddings.token_type_embeddings.weight", self.type_vocab_size, hidden)?;
+        for row in positions.values.chunks_exact_mut(hidden) {
+            row.iter_mut().zip(&types.values).for_each(|(position, first_type)| *position += first_type);
+        }
+        Ok(positions)
+    }
+}
+
+/// What config.json describes, of what we can express.
+#[derive(Clone, Debug)]
+pub(crate) enum Architecture {
+    Bert(Config),
+    ModernBert(ModernConfig),
+}
+
+impl Architecture {
     fn read(dir: &Path) -> Result<Self, SourceError> {
         let path = dir.join("config.json");
         let value: serde_json::Value = read_json(&path)?;
-        let require = |field: &'static str, default: &str, allowed: &[&str], supported: &'static str| {
-            let found = value.get(field).and_then(|value| value.as_str()).unwrap_or(default).to_owned();
-            if allowed.contains(&found.as_str()) {
-                return Ok(());
-            }
-            Err(SourceError::Unsupported { path: path.clone(), field, found, supported })
-        };
-        require("model_type", "absent", &["bert"], "bert (BERT, MiniLM, bge, e5, gte and others of that shape)")?;
-        require("hidden_act", "gelu", &["gelu", "relu"], "gelu, relu")?;
-        require("position_embedding_type", "absolute", &["absolute"], "absolute")?;
-        let config: Self = serde_json::from_value(value).map_err(|source| SourceError::Malformed { path: path.clone(), source })?;
-        if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-            let found = config.num_attention_heads.to_string();
-            let supported = "a divisor of hidden_size";
-            return Err(SourceError::Unsupported { path, field: "num_attention_heads", found, supported });
+        let fields = Fields { path: &path, value: &value };
+        fields.require(
+            "model_type",
+            "absent",
+            &["bert", "modernbert"],
+            "bert (BERT, MiniLM, bge, e5, gte and others of that shape), modernbert",
+        )?;
+        if value["model_type"] == "modernbert" {
+            return ModernConfig::read(&fields).map(Self::ModernBert);
         }
-        Ok(config)
+        fields.require("hidden_act", "gelu", &["gelu", "relu"], "gelu, relu")?;
+        fields.require("position_embedding_type", "absolute", &["absolute"], "absolute")?;
+        let config: Config = fields.parse()?;
+        fields.heads(config.num_attention_heads, config.hidden_size)?;
+        Ok(Self::Bert(config))
+    }
+
+    pub(crate) fn model_type(&self) -> &'static str {
+        match self {
+            Self::Bert(_) => "bert",
+            Self::ModernBert(_) => "modernbert",
+        }
+    }
+
+    /// Numbers of a vector.
+    pub(crate) fn dim(&self) -> usize {
+        match self {
+            Self::Bert(config) => config.hidden_size,
+            Self::ModernBert(config) => config.hidden_size,
+        }
+    }
+
+    pub(crate) fn vocab_size(&self) -> usize {
+        match self {
+            Self::Bert(config) => config.vocab_size,
+            Self::ModernBert(config) => config.vocab_size,
+        }
+    }
+
+    fn positions(&self) -> usize {
+        match self {
+            Self::Bert(config) => config.max_position_embeddings,
+            Self::ModernBert(config) => config.max_position_embeddings,
+        }
+    }
+
+    /// How many tokens to either side the local layers see; `None` where every layer sees the whole text.
+    pub(crate) fn window(&self) -> Option<usize> {
+        match self {
+            Self::Bert(_) => None,
+            Self::ModernBert(config) => config.layers.iter().any(|layer| layer.local).then_some(config.window),
+        }
+    }
+}
+
+/// The raw fields of a config.json, for refusals that name field and file.
+pub(super) struct Fields<'a> {
+    path: &'a Path,
+    pub(super) value: &'a serde_json::Value,
+}
+
+impl Fields<'_> {
+    pub(super) fn require(
+        &self,
+        field: &'static str,
+        default: &str,
+        allowed: &[&str],
+        supported: &'static str,
+    ) -> Result<(), SourceError> {
+        let found = self.value.get(field).and_then(|value| value.as_str()).unwrap_or(default).to_owned();
+        if allowed.contains(&found.as_str()) {
+            return Ok(());
+        }
+        Err(self.unsupported(field, found, supported))
+    }
+
+    pub(super) fn heads(&self, heads: usize, hidden: usize) -> Result<(), SourceError> {
+        if heads == 0 || !hidden.is_multiple_of(heads) {
+            return Err(self.unsupported("num_attention_heads", heads.to_string(), "a divisor of hidden_size"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unsupported(&self, field: &'static str, found: String, supported: &'static str) -> SourceError {
+        SourceError::Unsupported { path: self.path.to_owned(), field, found, supported }
+    }
+
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
+        serde_json::from_value(self.value.clone()).map_err(|source| SourceError::Malformed { path: self.path.to_owned(), source })
     }
 }
 
 /// What the small files of a model folder say.
 pub(crate) struct Folder {
     dir: PathBuf,
-    pub(crate) config: Config,
+    pub(crate) architecture: Architecture,
     pub(crate) pooling: Pooling,
     /// Tokens, special ones included; never above the position table.
     pub(crate) max_length: usize,
@@ -109,10 +203,10 @@ pub(crate) struct Stamp {
 
 impl Folder {
     pub(crate) fn read(dir: &Path) -> Result<Self, SourceError> {
-        let config = Config::read(dir)?;
+        let architecture = Architecture::read(dir)?;
         let pooling = pooling(dir)?;
-        let max_length = stated_length(dir)?.unwrap_or(usize::MAX).min(config.max_position_embeddings);
-        Ok(Self { dir: dir.to_owned(), config, pooling, max_length })
+        let max_length = stated_length(dir)?.unwrap_or(usize::MAX).min(architecture.positions());
+        Ok(Self { dir: dir.to_owned(), architecture, pooling, max_length })
     }
 
     pub(crate) fn stamp(&self) -> Result<Stamp, SourceError> {
@@ -232,12 +326,12 @@ impl Tensors {
         self.take(name, vec![length])
     }
 
-    /// Weights saved from a model with a head on top carry the prefix `bert.`.
+    /// Weights saved from a model with a head on top carry the prefix `bert.` or `model.`.
     fn take(&self, name: &str, dims: Vec<usize>) -> Result<Tensor, SourceError> {
         let missing =
             |found: String| SourceError::Tensor { path: self.path.clone(), name: name.to_owned(), expected: dims.clone(), found };
         let all = SafeTensors::deserialize(&self.map).map_err(|source| SourceError::Weights { path: self.path.clone(), source })?;
-        let Ok(view) = all.tensor(name).or_else(|_| all.tensor(&format!("bert.{name}"))) else {
+        let Some(view) = ["", "bert.", "model."].iter().find_map(|prefix| all.tensor(&format!("{prefix}{name}")).ok()) else {
             return Err(missing("none".into()));
         };
         if view.shape() != dims {
@@ -265,5 +359,23 @@ impl Tensor {
             }
         }
         Self { dims: vec![columns, rows], values }
+    }
+
+    /// The rows `from..to`.
+    pub(crate) fn rows(&self, from: usize, to: usize) -> Self {
+        let columns = self.dims[1];
+        Self { dims: vec![to - from, columns], values: self.values[from * columns..to * columns].to_vec() }
+    }
+
+    /// Each head's rows reordered from halves to pairs: `0, n/2, 1, n/2 + 1, …`, as the interleaved rotary embedding wants.
+    pub(crate) fn interleaved(&self, heads: usize) -> Self {
+        let (rows, columns) = (self.dims[0], self.dims[1]);
+        let size = rows / heads;
+        let source = |row: usize| {
+            let (head, place) = (row / size, row % size);
+            head * size + place % 2 * (size / 2) + place / 2
+        };
+        let values = (0..rows).flat_map(|row| self.values[source(row) * columns..][..columns].to_vec()).collect();
+        Self { dims: self.dims.clone(), values }
     }
 }

@@ -65,3 +65,14 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PrepareError>
         failed(source)
     })
 }
+
+/// Files beside `path` that begin and end so and are no longer read, but for `keep`. One that cannot be removed costs only room.
+pub(super) fn remove_others(path: &Path, begin: &str, end: &str, keep: Option<&str>) {
+    let Some(files) = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else { return };
+    for file in files.filter_map(Result::ok) {
+        let name = file.file_name().to_string_lossy().into_owned();
+        if name.starts_with(begin) && name.ends_with(end) && Some(name.as_str()) != keep {
+            let _ = std::fs::remove_file(file.path());
+        }
+    }
+}

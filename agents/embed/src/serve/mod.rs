@@ -1,6 +1,7 @@
 //! `em-agent serve --backend ort`: our engine as a server on its own, with the proof of concept's `/embed`, OpenAI's
 //! `/v1/embeddings`, health and metrics. SIGTERM and SIGINT let open requests end first.
 
+mod body;
 mod embed;
 mod openai;
 mod reply;
@@ -14,11 +15,11 @@ use std::time::Duration;
 use actix_web::http::KeepAlive;
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
-use em_api::spec::{Device, Pooling};
+use em_api::spec::{Device, Dtype, Pooling};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::engine::{Engine, EngineOptions};
-use crate::prepare::{self, PrepareOptions};
+use crate::engine::{Engine, EngineOptions, Wishes};
+use crate::prepare::{self, PrepareOptions, Target};
 
 /// The process's exit code when another program holds the port: whoever started us may try another.
 pub const EXIT_ADDRESS_IN_USE: u8 = 98;
@@ -44,18 +45,34 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 8002)]
     pub port: u16,
     /// cpu or cuda; never one for the other.
-    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    #[arg(long, default_value = "cpu", value_parser = prepare::parse_device)]
     pub device: Device,
+    /// float32; on cuda also float16 (fp32, fp16 for short).
+    #[arg(long, default_value = "float32", value_parser = prepare::parse_dtype)]
+    pub dtype: Dtype,
+    /// Batches that run at once; default: 2 on cuda, one a core on the CPU and four at most.
+    #[arg(long, value_parser = positive)]
+    pub sessions: Option<usize>,
     /// Default: the cores that this process may use.
     #[arg(long, value_parser = positive)]
     pub threads: Option<usize>,
+    /// Default: half of the cores, eight at most.
+    #[arg(long, value_parser = positive)]
+    pub tokenizer_threads: Option<usize>,
+    /// Answer 413 to texts above the model's length; else they are cut, as LangChain and sentence-transformers do. A
+    /// request says it for itself with "truncate": true or false.
+    #[arg(long)]
+    pub refuse_long: bool,
+    /// Seconds until a request is answered 504 (for example 2.5); a request may ask for less by the header x-request-timeout.
+    #[arg(long, value_parser = seconds)]
+    pub request_timeout: Option<Duration>,
     /// Tokens a text is cut to; default: what the model's files say.
     #[arg(long)]
     pub max_length: Option<usize>,
     /// libonnxruntime; default: ORT_DYLIB_PATH, else that of the store which the model lies in.
     #[arg(long)]
     pub library: Option<PathBuf>,
-    /// Padded tokens of a batch.
+    /// Tokens of a batch; default: 600 on the CPU, 4096 on cuda.
     #[arg(long, value_parser = positive)]
     pub token_budget: Option<usize>,
     /// Texts that may wait; more are answered 429.
@@ -94,6 +111,8 @@ pub(crate) struct Service {
     engine: Engine,
     model_name: String,
     max_texts: usize,
+    /// Of requests that choose nothing.
+    wishes: Wishes,
     /// Seconds since 1970, for `/v1/models`.
     started_at: i64,
 }
@@ -121,6 +140,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     })
     .workers(workers)
     .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+    // A client that closes its side has left: its texts are not computed.
+    .h1_allow_half_closed(false)
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .listen(listener)
@@ -145,6 +166,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/embed", web::post().to(embed::embed))
         .route("/v1/embeddings", web::post().to(openai::embeddings))
         .route("/v1/models", web::get().to(openai::models))
+        .route("/tokenize", web::post().to(embed::tokenize))
         .route("/health", web::get().to(status::health))
         .route("/info", web::get().to(status::info))
         .route("/metrics", web::get().to(status::metrics))
@@ -169,7 +191,12 @@ fn bind(host: &str, port: u16) -> anyhow::Result<TcpListener> {
 /// Blocks for about as long as reading the weights takes.
 fn load(args: ServeArgs) -> anyhow::Result<Service> {
     let normalize = !args.no_normalize;
-    let options = PrepareOptions { pooling: args.pooling, normalize, force: false };
+    let options = PrepareOptions {
+        pooling: args.pooling,
+        normalize,
+        target: Target { device: args.device, dtype: args.dtype },
+        force: false,
+    };
     let prepared = prepare::prepare_model(&args.model, options)?;
     if prepared.written {
         tracing::info!(graph = %prepared.graph.display(), "wrote the model's graph");
@@ -185,7 +212,10 @@ fn load(args: ServeArgs) -> anyhow::Result<Service> {
         model_dir: args.model,
         library: args.library,
         device: args.device,
+        dtype: args.dtype,
+        sessions: args.sessions,
         threads: args.threads,
+        tokenizer_threads: args.tokenizer_threads,
         max_length: args.max_length,
         token_budget: args.token_budget,
         max_queue: args.max_queue,
@@ -193,15 +223,8 @@ fn load(args: ServeArgs) -> anyhow::Result<Service> {
         normalize,
     })?;
     let max_texts = args.max_texts.min(args.max_queue);
-    Ok(Service { engine, model_name, max_texts, started_at: jiff::Timestamp::now().as_second() })
-}
-
-fn parse_device(text: &str) -> Result<Device, String> {
-    match text {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" => Ok(Device::Cuda),
-        other => Err(format!("{other:?} is not one of cpu, cuda")),
-    }
+    let wishes = Wishes { truncate: !args.refuse_long, deadline: args.request_timeout };
+    Ok(Service { engine, model_name, max_texts, wishes, started_at: jiff::Timestamp::now().as_second() })
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -209,4 +232,11 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err(format!("{text:?} is not a whole number above 0")),
         Ok(number) => Ok(number),
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or(format!("{text:?} is not a number of seconds above 0"))
 }

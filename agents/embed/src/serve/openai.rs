@@ -1,49 +1,15 @@
 //! OpenAI's `/v1/embeddings` and `/v1/models`, as its client libraries and LangChain's use them.
 
-use std::borrow::Cow;
-use std::time::Instant;
-
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data};
-use actix_web::{Error, HttpResponse};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use serde::Serialize;
+use actix_web::{Error, HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use super::Service;
+use super::body;
 use super::reply::{self, Refusal};
 use super::request::{self, Input};
-use crate::engine::{Embedded, Phase};
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    object: &'static str,
-    data: Vec<Datum<'a>>,
-    model: &'a str,
-    usage: Usage,
-}
-
-#[derive(Serialize)]
-struct Datum<'a> {
-    object: &'static str,
-    index: usize,
-    embedding: Encoded<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Encoded<'a> {
-    Floats(Cow<'a, [f32]>),
-    /// Of the little-endian f32.
-    Base64(String),
-}
-
-#[derive(Serialize)]
-struct Usage {
-    prompt_tokens: usize,
-    total_tokens: usize,
-}
+use crate::engine::Embedded;
 
 /// What a client may choose about its vectors.
 struct Shape {
@@ -51,24 +17,28 @@ struct Shape {
     dimensions: Option<usize>,
 }
 
-pub(super) async fn embeddings(service: Data<Service>, body: Result<Bytes, Error>) -> HttpResponse {
-    let response = answer(&service, body).await.unwrap_or_else(Refusal::into_response);
+pub(super) async fn embeddings(service: Data<Service>, request: HttpRequest, body: Result<Bytes, Error>) -> HttpResponse {
+    let response = answer(&service, &request, body).await.unwrap_or_else(Refusal::into_response);
     service.engine.metrics().request("/v1/embeddings", response.status().as_u16());
     response
 }
 
-async fn answer(service: &Service, body: Result<Bytes, Error>) -> Result<HttpResponse, Refusal> {
+async fn answer(service: &Service, request: &HttpRequest, body: Result<Bytes, Error>) -> Result<HttpResponse, Refusal> {
     let mut object = request::object(body)?;
     check_model(&object, &service.model_name)?;
-    let shape = Shape::parse(&object, service.engine.info().embedding_dim)?;
+    let info = service.engine.info();
+    let shape = Shape::parse(&object, info.embedding_dim)?;
+    let wishes = request::wishes(request.headers(), &object, service.wishes)?;
     let embedded = match request::input(&mut object, service.max_texts)? {
-        Input::Texts(texts) => service.engine.embed(texts).await?,
-        Input::Tokens(tokens) => service.engine.embed_tokens(tokens).await?,
+        Input::Texts(texts) => service.engine.embed_with(texts, wishes).await?,
+        Input::Tokens(tokens) => service.engine.embed_tokens_with(tokens, wishes).await?,
     };
-    let started = Instant::now();
-    let response = reply::json(&shape.answer(&embedded, &service.model_name, service.engine.info().normalize));
-    service.engine.metrics().phase(Phase::Serialise, started.elapsed());
-    Ok(response)
+    let embedded = match shape.dimensions {
+        Some(count) if count < embedded.dim => shortened(&embedded, count, info.normalize),
+        _ => embedded,
+    };
+    let write = || body::openai(&embedded, &service.model_name, shape.base64);
+    Ok(reply::vectors(request, service.engine.metrics(), &embedded, write))
 }
 
 fn check_model(object: &Map<String, Value>, served: &str) -> Result<(), Refusal> {
@@ -106,34 +76,17 @@ impl Shape {
         };
         Ok(Self { base64, dimensions })
     }
-
-    fn answer<'a>(&self, embedded: &'a Embedded, model: &'a str, normalize: bool) -> Answer<'a> {
-        let vectors = embedded.vectors().map(|vector| match self.dimensions {
-            Some(count) => Cow::Owned(shortened(vector, count, normalize)),
-            None => Cow::Borrowed(vector),
-        });
-        let encoded = vectors.map(|vector| {
-            if self.base64 {
-                let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-                Encoded::Base64(BASE64_STANDARD.encode(bytes))
-            } else {
-                Encoded::Floats(vector)
-            }
-        });
-        let data = encoded.enumerate().map(|(index, embedding)| Datum { object: "embedding", index, embedding }).collect();
-        let usage = Usage { prompt_tokens: embedded.tokens, total_tokens: embedded.tokens };
-        Answer { object: "list", data, model, usage }
-    }
 }
 
-/// The first `count` numbers, at unit length again where the service normalises.
-fn shortened(vector: &[f32], count: usize, normalize: bool) -> Vec<f32> {
-    let first = &vector[..count];
-    if !normalize {
-        return first.to_vec();
+/// The first `count` numbers of each vector, at unit length again where the service normalises.
+fn shortened(embedded: &Embedded, count: usize, normalize: bool) -> Embedded {
+    let mut values = Vec::with_capacity(embedded.vectors().len() * count);
+    for vector in embedded.vectors() {
+        let first = &vector[..count];
+        let norm = if normalize { first.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12) } else { 1.0 };
+        values.extend(first.iter().map(|value| value / norm));
     }
-    let norm = first.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-    first.iter().map(|value| value / norm).collect()
+    Embedded { values, dim: count, ..*embedded }
 }
 
 pub(super) async fn models(service: Data<Service>) -> HttpResponse {

@@ -1,12 +1,15 @@
-//! Answers: JSON written once into memory, and refusals in OpenAI's shape on every route, so that a client library shows
+//! Answers with the time of each phase in `Server-Timing`, and refusals in OpenAI's shape on every route, so that a client library shows
 //! the sentence and not "unknown error".
 
+use std::time::{Duration, Instant};
+
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT, ContentType, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
-use crate::engine::EmbedError;
+use super::body;
+use crate::engine::{EmbedError, Embedded, Metrics, Phase, Times};
 
 /// A request that gets no vectors, and what to change.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ impl From<EmbedError> for Refusal {
             EmbedError::Full { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full", None),
             EmbedError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping", None),
             EmbedError::TokenId { list, .. } => (StatusCode::BAD_REQUEST, "invalid_value", Some(format!("input[{list}]"))),
+            EmbedError::TooLong { text, .. } => (StatusCode::PAYLOAD_TOO_LARGE, "text_too_long", Some(format!("input[{text}]"))),
+            EmbedError::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", None),
             EmbedError::Tokenise(_) | EmbedError::Batch(_) => (StatusCode::INTERNAL_SERVER_ERROR, "embedding_failed", None),
         };
         let message = match &param {
@@ -76,6 +81,37 @@ impl From<EmbedError> for Refusal {
         };
         Self { status, message, param, code }
     }
+}
+
+/// Vectors as `json` writes them, or as plain f32 for a client that accepts `application/octet-stream`.
+pub(super) fn vectors(
+    request: &HttpRequest,
+    metrics: &Metrics,
+    embedded: &Embedded,
+    json: impl FnOnce() -> Vec<u8>,
+) -> HttpResponse {
+    let started = Instant::now();
+    let mut response = HttpResponse::Ok();
+    let raw = request.headers().get(ACCEPT).is_some_and(|accept| accept.as_bytes() == b"application/octet-stream");
+    let body = if raw {
+        response.insert_header(ContentType::octet_stream());
+        response.insert_header(("x-embedding-dim", embedded.dim));
+        body::bytes(&embedded.values)
+    } else {
+        response.insert_header(ContentType::json());
+        json()
+    };
+    let serialise = started.elapsed();
+    metrics.phase(Phase::Serialise, serialise);
+    response.insert_header(("server-timing", server_timing(embedded.times, serialise)));
+    response.body(body)
+}
+
+/// Milliseconds, as browsers and proxies read them.
+fn server_timing(times: Times, serialise: Duration) -> String {
+    let phases = [("tokenise", times.tokenise), ("queue", times.queue), ("compute", times.compute), ("serialise", serialise)];
+    let entries = phases.map(|(name, time)| format!("{name};dur={:.3}", time.as_secs_f64() * 1e3));
+    entries.join(", ")
 }
 
 pub(super) fn json(value: &impl Serialize) -> HttpResponse {

@@ -1,11 +1,15 @@
 //! From a request body to texts or token ids. Fields are looked at one by one, so that a refusal names the field and the
 //! place of what is wrong.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use serde_json::{Map, Value};
 
 use super::reply::Refusal;
+use crate::engine::Wishes;
 
 /// What to embed.
 #[derive(Debug, PartialEq)]
@@ -63,6 +67,31 @@ pub(super) fn input(object: &mut Map<String, Value>, most: usize) -> Result<Inpu
         _ => strings("input", counted("input", items, most)?).map(Input::Texts),
     }
 }
+
+/// What this request chooses: `truncate` in its body, `x-request-timeout` (seconds) in its headers.
+pub(super) fn wishes(headers: &HeaderMap, object: &Map<String, Value>, defaults: Wishes) -> Result<Wishes, Refusal> {
+    let truncate = match object.get("truncate") {
+        None | Some(Value::Null) => defaults.truncate,
+        Some(Value::Bool(truncate)) => *truncate,
+        Some(other) => return Err(Refusal::field("truncate", format!("truncate is {}, not true or false", kind(other)))),
+    };
+    let Some(value) = headers.get(TIMEOUT_HEADER) else {
+        return Ok(Wishes { truncate, ..defaults });
+    };
+    let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<f64>().ok());
+    match seconds.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+        Some(asked) => {
+            let deadline = defaults.deadline.map_or(asked, |most| most.min(asked));
+            Ok(Wishes { truncate, deadline: Some(deadline) })
+        }
+        None => {
+            let message = format!("{TIMEOUT_HEADER} is not a number of seconds above 0");
+            Err(Refusal::field(TIMEOUT_HEADER, message))
+        }
+    }
+}
+
+const TIMEOUT_HEADER: &str = "x-request-timeout";
 
 fn counted(field: &str, items: Vec<Value>, most: usize) -> Result<Vec<Value>, Refusal> {
     match items.len() {

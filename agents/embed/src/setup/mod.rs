@@ -2,6 +2,9 @@
 //! packages well); this binary carries it with its lock files, and writes the model's graph for `ort` afterwards.
 
 mod files;
+pub mod hub;
+#[cfg(test)]
+mod hub_tests;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,22 +15,28 @@ use em_api::spec::BackendKind;
 
 use crate::prepare::{PrepareOptions, prepare_model};
 
-/// The revision of models that packages ship.
-const REVISION: &str = "main";
+/// The model that a Python package ships, so that a package index is all it takes; others come from the hub.
+const PACKAGED: &str = "sentence-transformers/all-MiniLM-L6-v2";
+const MAIN: &str = "main";
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct SetupArgs {
     /// Folder of the store; made when missing.
     #[arg(long, env = "EM_STORE")]
     pub store: PathBuf,
-    #[arg(long, value_delimiter = ',', default_value = "ort", value_parser = ["ort", "huggingface", "vllm"])]
+    /// Of ort, huggingface, vllm; empty: none.
+    #[arg(long, value_delimiter = ',', default_value = "ort", value_parser = ["ort", "huggingface", "vllm", ""])]
     pub backends: Vec<String>,
-    /// cpu: no CUDA at all; gpu: the plain CUDA builds.
-    #[arg(long, default_value = "cpu", value_parser = ["cpu", "gpu"])]
+    /// cpu: no CUDA at all; cuda12, cuda13: the plain builds for that CUDA; gpu: the one that this node's driver runs.
+    #[arg(long, default_value = "cpu", value_parser = ["cpu", "gpu", "cuda12", "cuda13"])]
     pub profile: String,
-    /// Model id; empty: none.
-    #[arg(long, default_value = "sentence-transformers/all-MiniLM-L6-v2")]
+    /// Model id; empty: none. The default comes from the package index, others from the Hugging Face hub: HF_ENDPOINT (a mirror),
+    /// HF_TOKEN, HF_HUB_CACHE and HF_HUB_OFFLINE mean what they mean there.
+    #[arg(long, default_value = PACKAGED)]
     pub model: String,
+    /// Branch, tag or commit of a model of the hub.
+    #[arg(long, default_value = MAIN)]
+    pub revision: String,
     /// A built-in data set (wordnet); empty: none.
     #[arg(long, default_value = "wordnet")]
     pub dataset: String,
@@ -39,14 +48,19 @@ pub struct SetupArgs {
 /// Safe to repeat: what is there is left alone. Says what it does on standard output.
 pub fn run(args: SetupArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.store).with_context(|| format!("making the store {}", args.store.display()))?;
+    let profile = profile(&args.profile, crate::launch::gpu::cuda_major())?;
+    let from_hub = !args.model.is_empty() && (args.model != PACKAGED || args.revision != MAIN);
+    if from_hub {
+        fetch(&args.store, &args.model, &args.revision)?;
+    }
     check_python(&args.python)?;
     let program = Unpacked::into(&args.store)?;
     let status = Command::new(&args.python)
         .arg(program.0.join("em_setup.py"))
         .arg("--store")
         .arg(&args.store)
-        .args(["--backends", &args.backends.join(","), "--profile", &args.profile])
-        .args(["--model", &args.model, "--dataset", &args.dataset])
+        .args(["--backends", &args.backends.join(","), "--profile", profile])
+        .args(["--model", if from_hub { "" } else { &args.model }, "--dataset", &args.dataset])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .status()
         .with_context(|| format!("running {}", args.python.display()))?;
@@ -54,7 +68,33 @@ pub fn run(args: SetupArgs) -> anyhow::Result<()> {
     ensure!(status.success(), "setup stopped ({status}); its last line says why, and running it again goes on from there");
     let wants_graph = args.backends.iter().any(|name| name == BackendKind::Ort.as_str()) && !args.model.is_empty();
     if wants_graph {
-        write_graph(&args.store.join("models").join(model_key(&args.model, REVISION)))?;
+        write_graph(&args.store.join("models").join(model_key(&args.model, &args.revision)))?;
+    }
+    Ok(())
+}
+
+/// `gpu` is what the driver runs; a node without one cannot tell.
+fn profile(asked: &str, cuda_major: Option<i32>) -> anyhow::Result<&str> {
+    match (asked, cuda_major) {
+        ("gpu", Some(13..)) => Ok("cuda13"),
+        ("gpu", Some(12)) => Ok("cuda12"),
+        ("gpu", Some(older)) => bail!("--profile gpu: this driver runs CUDA {older} at most; 12 is the oldest that is packaged"),
+        ("gpu", None) => {
+            bail!(
+                "--profile gpu: no NVIDIA driver here to ask; say cuda12 or cuda13 (`nvidia-smi` on a compute node shows which), or run it there"
+            )
+        }
+        (asked, _) => Ok(asked),
+    }
+}
+
+fn fetch(store: &Path, id: &str, revision: &str) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the downloads")?;
+    let say = |line: &str| println!("[setup] {line}");
+    let fetched = runtime.block_on(hub::Hub::from_environment().fetch(store, id, revision, &say))?;
+    match fetched.new {
+        true => println!("[setup] model {id} at {}: {:.1} MB downloaded", fetched.commit, fetched.bytes as f64 / 1e6),
+        false => println!("[setup] model {id} at {}: already there", fetched.commit),
     }
     Ok(())
 }
@@ -114,6 +154,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_driver_chooses_the_family_of_locks() {
+        for (asked, driver, chosen) in
+            [("gpu", Some(13), "cuda13"), ("gpu", Some(12), "cuda12"), ("cuda12", None, "cuda12"), ("cpu", Some(13), "cpu")]
+        {
+            assert_eq!(profile(asked, driver).expect("known"), chosen);
+        }
+        assert!(profile("gpu", None).expect_err("no driver").to_string().contains("cuda12 or cuda13"));
+        assert!(profile("gpu", Some(11)).is_err());
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //! here, except where time must pass. Needs EM_TEST_STORE (for ONNX Runtime and MiniLM) and EM_TEST_AGENT.
 
 mod engine;
+mod fuzz;
 mod graph;
 mod http;
+mod modern;
+mod modern_reference;
 mod prepare;
 mod process;
 mod reference;
@@ -11,7 +14,7 @@ mod tiny;
 
 use std::path::PathBuf;
 
-use em_api::spec::Device;
+use em_api::spec::{Device, Dtype};
 use em_embed::engine::{Engine, EngineOptions};
 use em_embed::prepare::{PrepareOptions, prepare_model};
 
@@ -42,7 +45,10 @@ fn options(model: &tiny::Model) -> EngineOptions {
         model_dir: model.dir().to_owned(),
         library: Some(library()),
         device: Device::Cpu,
+        dtype: Dtype::Float32,
+        sessions: None,
         threads: Some(1),
+        tokenizer_threads: None,
         max_length: None,
         token_budget: None,
         max_queue: 1000,
@@ -53,7 +59,7 @@ fn options(model: &tiny::Model) -> EngineOptions {
 
 /// Prepared and loaded.
 fn engine(options: EngineOptions) -> Engine {
-    let wanted = PrepareOptions { pooling: options.pooling, normalize: options.normalize, force: false };
+    let wanted = PrepareOptions { pooling: options.pooling, normalize: options.normalize, ..PrepareOptions::default() };
     prepare_model(&options.model_dir, wanted).expect("a model of our own making");
     Engine::load(options).expect("a prepared model")
 }

@@ -1,5 +1,5 @@
 //! Each real backend is started once by `launch`, asked in every form that it speaks, and stopped; the tests look at what was
-//! seen. Needs EM_TEST_STORE (a store that `em-agent setup` filled with all three backends) and EM_TEST_AGENT (the agent's binary).
+//! seen, and the conformance suite runs against each. Needs EM_TEST_STORE (a store that `em-agent setup` filled with all three backends) and EM_TEST_AGENT (the agent's binary).
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
@@ -11,14 +11,15 @@ use base64::Engine as _;
 use em_api::HumanDuration;
 use em_api::measurement::ServiceReport;
 use em_api::spec::{Backend, BackendKind, Device, Dtype, Model, ParityGate, Pooling, Wire};
+use em_embed::conformance::{self, Difference, Line, Settings, Subject, Verdict};
 use em_embed::launch::{self, Launch, Service, StopReport, launch, supports};
-use em_embed::setup;
+use em_embed::{parity, setup};
+use em_stats::vectors::{LENGTH_TOLERANCE, agreement, neighbour_overlap};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 const MODEL: &str = "sentence-transformers/all-MiniLM-L6-v2";
 const KINDS: [BackendKind; 3] = [BackendKind::Huggingface, BackendKind::Ort, BackendKind::Vllm];
-const TEXTS: usize = 200;
 const BATCH: usize = 32;
 
 type Vectors = Vec<Vec<f32>>;
@@ -29,23 +30,91 @@ struct Seen {
     embedding_dim: usize,
     /// By the wire's name.
     vectors: HashMap<&'static str, Vectors>,
+    conformance: Vec<Line>,
     processes: usize,
     left_behind: Vec<u32>,
     stop: StopReport,
 }
 
 #[test]
-fn the_three_backends_agree_on_200_real_texts() {
-    let reference = &seen(BackendKind::Huggingface).vectors["openai-float"];
-    assert_eq!((reference.len(), reference[0].len()), (TEXTS, 384));
-    for kind in KINDS {
-        let worst = cosines(reference, &seen(kind).vectors["openai-float"]).fold(f64::INFINITY, f64::min);
-        println!("{kind}: smallest cosine to huggingface {worst:.7}");
-        assert!(worst >= 0.9999, "{kind} says something else than huggingface: cosine {worst}");
+fn each_pair_of_kinds_gives_the_same_vectors() {
+    for (place, one) in KINDS.into_iter().enumerate() {
+        for other in &KINDS[place + 1..] {
+            let (own, right) = (&seen(one).vectors["openai-float"], &seen(*other).vectors["openai-float"]);
+            assert_eq!((own.len(), own[0].len(), right[0].len()), (parity::COUNT, 384, 384));
+            let (own, right) = (own.concat(), right.concat());
+            let seen = agreement(&own, &right, 384);
+            let overlap = neighbour_overlap(&own, &right, 384).expect("200 texts");
+            println!("{one} and {other}: {seen:?}, neighbours {overlap:.4}");
+            assert!(seen.min_cosine >= 0.9999 && seen.max_length_difference < LENGTH_TOLERANCE, "{one} and {other}: {seen:?}");
+            assert!(overlap > 0.995, "{one} and {other}: {overlap}");
+        }
     }
-    // The comparison can fail: neighbouring texts differ.
-    let shifted: Vectors = reference.iter().skip(1).chain(reference.first()).cloned().collect();
-    assert!(cosines(reference, &shifted).fold(0.0, f64::max) < 0.9999);
+}
+
+/// What must be noticed: another pooling, no normalisation, another cut, another tokenizer.
+#[test]
+fn each_planted_fault_fails_the_comparison() {
+    let right = seen(BackendKind::Huggingface).vectors["openai-float"].concat();
+    let planted: [(&str, fn(&mut Launch)); 4] = [
+        ("cls in place of mean pooling", |launch| launch.model.pooling = Pooling::Cls),
+        ("no normalisation", |launch| launch.model.normalize = false),
+        ("cut at 64 tokens", |launch| launch.model.max_length = Some(64)),
+        ("a tokenizer that keeps case and accents", |launch| launch.model.path = Some(with_another_tokenizer(launch))),
+    ];
+    for (fault, plant) in planted {
+        let mut faulty = plan(BackendKind::Ort, "faulty");
+        plant(&mut faulty);
+        let vectors = runtime().block_on(async {
+            let service = launch(&faulty, &CancellationToken::new()).await.unwrap_or_else(|failed| panic!("{fault}: {failed}"));
+            let vectors = embed(&service, Wire::OpenaiFloat).await;
+            service.stop().await;
+            vectors
+        });
+        let seen = agreement(&vectors.concat(), &right, 384);
+        println!("{fault}: {seen:?}");
+        let noticed = seen.min_cosine < 0.999 || seen.max_length_difference > LENGTH_TOLERANCE;
+        assert!(noticed, "{fault} went unnoticed: {seen:?}");
+    }
+}
+
+/// A copy of the model's folder whose tokenizer does not fold case.
+fn with_another_tokenizer(launch: &Launch) -> String {
+    let original = store().join("models/sentence-transformers--all-MiniLM-L6-v2@main");
+    let folder = launch.work_dir.join("another-tokenizer");
+    std::fs::create_dir_all(&folder).expect("folder");
+    for entry in std::fs::read_dir(&original).expect("the model").flatten() {
+        let link = folder.join(entry.file_name());
+        if !link.exists() && entry.file_name() != "tokenizer.json" && entry.file_name() != "onnx" {
+            std::os::unix::fs::symlink(entry.path(), link).expect("link");
+        }
+    }
+    let mut tokenizer: Value =
+        serde_json::from_slice(&std::fs::read(original.join("tokenizer.json")).expect("tokenizer")).expect("JSON");
+    tokenizer["normalizer"]["lowercase"] = json!(false);
+    tokenizer["normalizer"]["strip_accents"] = json!(false);
+    std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).expect("write");
+    folder.display().to_string()
+}
+
+#[test]
+fn each_kind_conforms_and_differs_only_as_it_is_known_to() {
+    for kind in KINDS {
+        let lines = &seen(kind).conformance;
+        println!("{kind}\n{}", conformance::table(lines));
+        let failed: Vec<&Line> = lines.iter().filter(|line| line.verdict == Verdict::Failed).collect();
+        assert!(failed.is_empty(), "{kind}: {failed:#?}");
+        let done = lines.iter().filter(|line| line.verdict != Verdict::Skipped).count();
+        assert!(done >= 50, "{kind}: {done} checks were done");
+        let mut met: Vec<&str> = lines.iter().filter_map(|line| line.difference).collect();
+        met.sort_unstable();
+        met.dedup();
+        let mut known: Vec<&str> = conformance::known(kind).iter().copied().map(Difference::name).collect();
+        // vLLM's end takes long, see `start`.
+        known.retain(|name| kind != BackendKind::Vllm || *name != Difference::DropsOpenRequests.name());
+        known.sort_unstable();
+        assert_eq!(met, known, "{kind}: what is written of it in conformance/profile.rs is what it does");
+    }
 }
 
 #[test]
@@ -119,12 +188,13 @@ fn setting_up_again_changes_nothing_and_is_quick() {
         backends: KINDS.map(|kind| kind.to_string()).to_vec(),
         profile: "cpu".into(),
         model: MODEL.into(),
+        revision: "main".into(),
         dataset: "wordnet".into(),
         python: "python3".into(),
     };
     let started = Instant::now();
     setup::run(args).expect("setup");
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "it made something again: {:?}", started.elapsed());
     assert_eq!(manifests(), before);
 }
 
@@ -155,9 +225,25 @@ async fn start(kind: BackendKind) -> Seen {
     }
     let group = group_of(service.pid.expect("a process of ours"));
     let processes = members(group).len();
+    // How vLLM ends with a request open takes it 12 s and more; `em-agent conformance --pid` looks at that.
+    let conformance = conform(&service, kind, service.pid.filter(|_| kind != BackendKind::Vllm)).await;
     let (report, embedding_dim) = (service.report.clone(), service.embedding_dim);
     let stop = service.stop().await;
-    Seen { report, embedding_dim, vectors, processes, left_behind: members(group), stop }
+    Seen { report, embedding_dim, vectors, conformance, processes, left_behind: members(group), stop }
+}
+
+async fn conform(service: &Service, kind: BackendKind, pid: Option<u32>) -> Vec<Line> {
+    let settings = Settings {
+        min_cosine: 0.9999,
+        long_words: 1_000,
+        max_texts: 128,
+        normalized: true,
+        tokenizer: Some(store().join("models/sentence-transformers--all-MiniLM-L6-v2@main/tokenizer.json")),
+        pid,
+    };
+    let model = Some(service.model_name.clone());
+    let subject = Subject::new(service.base_url.clone(), kind, model, None, settings).await.expect("a subject");
+    conformance::examine(&subject).await
 }
 
 fn plan(kind: BackendKind, name: &str) -> Launch {
@@ -176,6 +262,9 @@ fn plan(kind: BackendKind, name: &str) -> Launch {
             command: None,
             url: None,
             api_key_file: None,
+            api_key_env: None,
+            binary: None,
+            image: None,
             batch: None,
             start_timeout: HumanDuration::from_secs(300),
             parity: ParityGate::MinCosine { min_cosine: 0.9999 },
@@ -201,12 +290,13 @@ fn plan(kind: BackendKind, name: &str) -> Launch {
 async fn embed(service: &Service, wire: Wire) -> Vectors {
     let client = reqwest::Client::new();
     let mut vectors = Vec::new();
-    for batch in texts().chunks(BATCH) {
-        let body = match wire {
+    for batch in parity::texts().chunks(BATCH) {
+        let mut body = match wire {
             Wire::Embed => json!({"texts": batch}),
             Wire::OpenaiBase64 => json!({"model": service.model_name, "input": batch, "encoding_format": "base64"}),
             _ => json!({"model": service.model_name, "input": batch}),
         };
+        body.as_object_mut().expect("an object").extend(service.request_fields.clone());
         let answer = client.post(service.endpoint(wire)).json(&body).send().await.expect("answer");
         let status = answer.status();
         let answer: Value = answer.json().await.expect("JSON");
@@ -226,15 +316,6 @@ fn vector(value: &Value, wire: Wire) -> Vec<f32> {
         }
         list => serde_json::from_value(list.clone()).expect("numbers"),
     }
-}
-
-/// Spread over the whole data set, so short and long ones.
-fn texts() -> Vec<String> {
-    let folder = std::fs::read_dir(store().join("datasets")).expect("datasets").flatten();
-    let folder = folder.map(|entry| entry.path()).find(|path| path.join("texts.txt").is_file()).expect("the wordnet data set");
-    let all = std::fs::read_to_string(folder.join("texts.txt")).expect("texts");
-    let all: Vec<&str> = all.lines().collect();
-    all.iter().step_by(all.len() / TEXTS).take(TEXTS).map(|text| (*text).to_owned()).collect()
 }
 
 fn cosines<'a>(left: &'a Vectors, right: &'a Vectors) -> impl Iterator<Item = f64> + 'a {

@@ -21,13 +21,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Barrier, Mutex};
 use tokio_util::sync::CancellationToken;
 
-use crate::LoadPlan;
 use crate::checker::Checker;
 use crate::clock::{Clock, Nanos};
 use crate::collector::Sample;
 use crate::draw::Draw;
 use crate::schedule::Planned;
 use crate::trace::Trace;
+use crate::{Key, LoadPlan};
 
 pub(crate) use pacer::pace;
 
@@ -55,6 +55,9 @@ pub(crate) struct Handed {
 pub(crate) struct Users {
     pub(crate) client: Client,
     pub(crate) url: Url,
+    pub(crate) key: Option<Key>,
+    /// See `wire::tail`.
+    pub(crate) tail: Vec<u8>,
     pub(crate) plan: LoadPlan,
     pub(crate) draw: Arc<Draw>,
     pub(crate) clock: Clock,

@@ -74,7 +74,7 @@ async fn send(users: &Users, client: &Client, due: Nanos, planned: Option<&Plann
     let portion = users.draw.portion(number, planned);
     let mut body = Vec::with_capacity(256 * portion.texts as usize);
     let texts = users.draw.indices(portion).map(|index| users.draw.texts.get(index));
-    encode(users.plan.wire, &users.plan.model, texts, &mut body);
+    encode(users.plan.wire, &users.plan.model, texts, &users.tail, &mut body);
 
     let sent = users.clock.now();
     let mut sample =
@@ -96,6 +96,7 @@ async fn send(users: &Users, client: &Client, due: Nanos, planned: Option<&Plann
         }
         Answer::Fault { outcome, bytes, fault } => {
             let refused = outcome == Outcome::Refused;
+            let fault = users.key.as_ref().map_or_else(|| fault.clone(), |key| key.redacted(&fault));
             let sample = Sample { outcome, bytes, fault: Some(fault), ..sample };
             users.checker.pass(Message::Sample(sample));
             refused

@@ -22,6 +22,12 @@ pub struct Flags {
     /// The model's name in requests.
     #[arg(long, required_unless_present = "plan", conflicts_with = "plan")]
     pub model: Option<String>,
+    /// A file that holds the bearer token of a protected server.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "api_key_env"])]
+    pub api_key_file: Option<String>,
+    /// The environment variable that holds it instead.
+    #[arg(long, value_name = "NAME", conflicts_with = "plan")]
+    pub api_key_env: Option<String>,
     /// Texts per request.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: u32,
@@ -133,6 +139,9 @@ impl Flags {
             url: self.url.context(missing)?,
             wire: self.wire,
             model: self.model.context(missing)?,
+            fields: serde_json::Map::new(),
+            api_key_file: self.api_key_file,
+            api_key_env: self.api_key_env,
             level,
             batch_size: self.batch_size,
             warmup: self.warmup,

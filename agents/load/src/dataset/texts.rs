@@ -62,12 +62,6 @@ impl Texts {
         self.report.clone()
     }
 
-    /// The last `n` texts of the drawn order: not those that the first trial is measured with, so that no cache is warmed by
-    /// them. All texts when there are fewer.
-    pub fn parity_texts(&self, n: usize) -> Vec<String> {
-        (self.len().saturating_sub(n)..self.len()).map(|index| self.get(index).to_owned()).collect()
-    }
-
     /// Keeps the texts of so many words, in the same order.
     pub fn of_length(mut self, range: TokenRange) -> Result<Self, DatasetError> {
         let words = &self.lines.words;

@@ -11,6 +11,7 @@ mod check;
 mod vector;
 
 use em_api::spec::Wire;
+use serde_json::{Map, Value};
 
 pub(crate) use check::{Verdict, check};
 pub(crate) use vector::vectors;
@@ -24,8 +25,20 @@ pub(crate) fn name(wire: Wire) -> &'static str {
     }
 }
 
-/// Writes the body of one request. `texts` is walked once, so that a request needs no list of its own.
-pub(crate) fn encode<'a>(wire: Wire, model: &str, texts: impl Iterator<Item = &'a str>, body: &mut Vec<u8>) {
+/// Further fields of each request, as they end its body: `,"truncate":true`.
+pub(crate) fn tail(fields: &Map<String, Value>) -> Vec<u8> {
+    let mut tail = Vec::new();
+    for (name, value) in fields {
+        tail.push(b',');
+        string(name, &mut tail);
+        tail.push(b':');
+        serde_json::to_writer(&mut tail, value).expect("a value always encodes, and a vector takes any length");
+    }
+    tail
+}
+
+/// Writes the body of one request. `texts` is walked once, so that a request needs no list of its own. `more`: see [`tail`].
+pub(crate) fn encode<'a>(wire: Wire, model: &str, texts: impl Iterator<Item = &'a str>, more: &[u8], body: &mut Vec<u8>) {
     match wire {
         Wire::OpenaiFloat | Wire::OpenaiBase64 => {
             body.extend_from_slice(b"{\"model\":");
@@ -33,22 +46,23 @@ pub(crate) fn encode<'a>(wire: Wire, model: &str, texts: impl Iterator<Item = &'
             body.extend_from_slice(b",\"input\":");
             list(texts, body);
             let tail: &[u8] = match wire {
-                Wire::OpenaiBase64 => b",\"encoding_format\":\"base64\"}",
-                _ => b",\"encoding_format\":\"float\"}",
+                Wire::OpenaiBase64 => b",\"encoding_format\":\"base64\"",
+                _ => b",\"encoding_format\":\"float\"",
             };
             body.extend_from_slice(tail);
         }
         Wire::Embed => {
             body.extend_from_slice(b"{\"texts\":");
             list(texts, body);
-            body.push(b'}');
         }
         Wire::Tei => {
             body.extend_from_slice(b"{\"inputs\":");
             list(texts, body);
-            body.extend_from_slice(b",\"truncate\":true}");
+            body.extend_from_slice(b",\"truncate\":true");
         }
     }
+    body.extend_from_slice(more);
+    body.push(b'}');
 }
 
 fn list<'a>(texts: impl Iterator<Item = &'a str>, body: &mut Vec<u8>) {
@@ -80,8 +94,12 @@ mod tests {
             (Wire::Tei, r#"{"inputs":["a","b\\\n"],"truncate":true}"#),
         ] {
             let mut body = Vec::new();
-            encode(wire, "m\"", ["a", "b\\\n"].into_iter(), &mut body);
+            encode(wire, "m\"", ["a", "b\\\n"].into_iter(), b"", &mut body);
             assert_eq!(String::from_utf8(body).unwrap(), expected);
+            let fields = serde_json::json!({"truncate_prompt_tokens": -1});
+            let mut body = Vec::new();
+            encode(wire, "m\"", ["a", "b\\\n"].into_iter(), &tail(fields.as_object().unwrap()), &mut body);
+            assert_eq!(String::from_utf8(body).unwrap(), expected.replace("}", ",\"truncate_prompt_tokens\":-1}"));
         }
     }
 }

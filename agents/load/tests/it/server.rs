@@ -15,6 +15,8 @@ pub(crate) enum Reply {
     Raw(u16, String),
     /// A body that breaks off.
     BrokenBody,
+    /// Vectors for who carries this bearer token; others are told what they carried, as some servers do.
+    Protected(&'static str),
 }
 
 type Script = dyn Fn(u64) -> Reply + Send + Sync;
@@ -85,7 +87,8 @@ impl Drop for Server {
     }
 }
 
-async fn answer(state: Data<State>, body: Bytes) -> HttpResponse {
+async fn answer(state: Data<State>, request: actix_web::HttpRequest, body: Bytes) -> HttpResponse {
+    let carried = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let number = state.arrivals.fetch_add(1, Ordering::SeqCst);
     let now = state.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
     state.max_in_flight.fetch_max(now, Ordering::SeqCst);
@@ -93,7 +96,11 @@ async fn answer(state: Data<State>, body: Bytes) -> HttpResponse {
     let texts: Vec<String> = serde_json::from_value(request["input"].clone()).expect("a request has its texts");
     let count = texts.len();
     state.requests.lock().expect("no panic in the server").push(texts);
-    let response = reply((state.script)(number), count).await;
+    let response = match (state.script)(number) {
+        Reply::Protected(token) if carried == format!("Bearer {token}") => json(200, vectors(count, 4)),
+        Reply::Protected(_) => json(401, format!("wrong key: {carried}")),
+        other => reply(other, count).await,
+    };
     state.in_flight.fetch_sub(1, Ordering::SeqCst);
     response
 }
@@ -106,6 +113,7 @@ async fn reply(reply: Reply, count: usize) -> HttpResponse {
             Box::pin(self::reply(*then, count)).await
         }
         Reply::Raw(status, body) => json(status, body),
+        Reply::Protected(_) => unreachable!("answered by the caller, who knows the header"),
         Reply::BrokenBody => {
             let (begin, broken) = (Bytes::from_static(b"{\"data\":["), std::io::ErrorKind::BrokenPipe);
             // The pause lets the beginning out before the end is found broken.

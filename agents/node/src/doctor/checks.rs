@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use em_api::inputs::{Entry, EntryKind, key_of};
 use em_api::plan::Plan;
-use em_api::spec::{Backend, BackendKind, Device};
+use em_api::spec::{Backend, BackendKind, Device, Dtype};
 use em_embed::engine::{Engine, EngineOptions};
 use tokio::process::Command;
 
-use super::{Check, DoctorArgs};
+use super::{Check, DoctorArgs, backends};
 use crate::{chain, inputs};
 
 /// Importing torch from a cold network file system takes its time.
@@ -30,11 +30,24 @@ pub(super) async fn all(args: &DoctorArgs) -> Vec<Check> {
     };
     let store = args.store.clone().or_else(|| plan.as_ref().map(|plan| PathBuf::from(&plan.store_dir)));
     match &store {
-        Some(store) => checks.extend(store_checks(store, plan.as_ref(), &args.backends).await),
+        Some(store) => {
+            checks.extend(store_checks(store, plan.as_ref(), &args.backends).await);
+            if store.is_dir() {
+                checks.push(Check::of("space", backends::space(store)));
+            }
+        }
         None => checks.push(Check::of("store", Err("not looked at: name it with --store, EM_STORE or --plan".to_owned()))),
     }
     if let Some(folder) = args.job_dir.as_deref().or_else(|| args.plan.as_deref().and_then(Path::parent)) {
         checks.push(Check::of("job directory", writable(folder)));
+    }
+    if let Some(plan) = &plan {
+        checks.extend(backends::of_plan(&plan.backends).await);
+    }
+    if let Some(python) = &args.python {
+        for kind in if args.backends.is_empty() { vec![BackendKind::Huggingface] } else { args.backends.clone() } {
+            checks.push(Check::of(format!("{} for {kind}", python.display()), backends::own_python(python, kind).await));
+        }
     }
     checks.push(Check::of("gpus", gpus(args.gpus, plan.as_ref())));
     if let Some(to) = plan.as_ref().and_then(|plan| plan.server.as_ref()) {
@@ -121,11 +134,12 @@ async fn works(store: &Path, entry: &Entry, path: &Path) -> Result<String, Strin
         EntryKind::Model if !path.join("config.json").exists() => Err(format!("{place} has no config.json; fill the store again")),
         EntryKind::Model | EntryKind::Dataset => Ok(format!("{place}")),
         EntryKind::Backend => {
+            backends::fits_driver(entry, em_embed::launch::cuda_major()).map_err(|problem| format!("{place} {problem}"))?;
             if let Some(library) = entry.details.get("library") {
                 return loads(store, &store.join(library)).await;
             }
             match entry.details.get("python") {
-                Some(python) => imports(&store.join(python), &entry.key).await,
+                Some(python) => imports(&store.join(python), &entry.key, "fill the store again").await,
                 None => Ok(format!("{place}")),
             }
         }
@@ -146,7 +160,10 @@ async fn loads(store: &Path, library: &Path) -> Result<String, String> {
         model_dir,
         library: Some(library.to_owned()),
         device: Device::Cpu,
+        dtype: Dtype::Float32,
+        sessions: None,
         threads: None,
+        tokenizer_threads: None,
         max_length: None,
         token_budget: None,
         max_queue: 1,
@@ -161,7 +178,7 @@ async fn loads(store: &Path, library: &Path) -> Result<String, String> {
     }
 }
 
-async fn imports(python: &Path, backend: &str) -> Result<String, String> {
+pub(super) async fn imports(python: &Path, backend: &str, cure: &str) -> Result<String, String> {
     let module = match backend {
         "vllm" => "vllm",
         "huggingface" => "langchain_huggingface",
@@ -172,13 +189,13 @@ async fn imports(python: &Path, backend: &str) -> Result<String, String> {
     let output = tokio::time::timeout(IMPORT_DEADLINE, command.output())
         .await
         .map_err(|_| format!("{} did not import {module} within {} s", python.display(), IMPORT_DEADLINE.as_secs()))?
-        .map_err(|problem| format!("{}: {problem}; fill the store again", python.display()))?;
+        .map_err(|problem| format!("{}: {problem}; {cure}", python.display()))?;
     if output.status.success() {
         return Ok(format!("{} imports {module}", python.display()));
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").to_owned();
-    Err(format!("{} cannot import {module}: {last}; fill the store again", python.display()))
+    Err(format!("{} cannot import {module}: {last}; {cure}", python.display()))
 }
 
 fn writable(folder: &Path) -> Result<String, String> {

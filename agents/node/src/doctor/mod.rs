@@ -1,6 +1,7 @@
 //! `em-agent doctor`: looks whether this node can run an experiment. One line a check, `ok` or `fail` with the cure; the exit
 //! code is 1 when anything failed.
 
+mod backends;
 mod checks;
 
 use std::path::PathBuf;
@@ -25,6 +26,10 @@ pub(crate) struct DoctorArgs {
     /// Backends that must be ready (ort, huggingface, vllm); default: those of the plan, else those in the store.
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = parse_backend)]
     backends: Vec<BackendKind>,
+    /// An interpreter of your own (conda, venv), as `python` in an experiment names it: must have what --backends need
+    /// [default: huggingface].
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
     /// So many GPUs must be visible.
     #[arg(long, value_name = "COUNT")]
     gpus: Option<usize>,

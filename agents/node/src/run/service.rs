@@ -119,14 +119,16 @@ impl Start<'_> {
         let wire = plan.load.wire;
         run.recorder.phase(AgentPhase::Parity, "vectors of 200 texts", None, Some(&self.backend.name));
         let begin = Instant::now();
-        let url = service.endpoint(wire);
         let asked = tokio::select! {
-            asked = self.texts.vectors(&url, wire, &service.model_name, plan.load.timeout.0) => asked.map_err(|problem| crate::chain(&problem)),
+            asked = self.texts.vectors(service, wire, plan.load.timeout.0) => asked.map_err(|problem| crate::chain(&problem)),
             () = run.stop.token().cancelled() => Err(run.stop.reason()),
         };
         let vectors = asked.map_err(|message| Failure {
             reason: reason::PARITY_FAILED,
-            message: format!("the service gave no vectors for the parity texts: {message}"),
+            message: match service.memory_trouble() {
+                Some(trouble) => format!("the service gave no vectors for the parity texts: {message}; {trouble}"),
+                None => format!("the service gave no vectors for the parity texts: {message}"),
+            },
             log_tail: service.log_tail(),
             service: Some(service.report.clone()),
         })?;

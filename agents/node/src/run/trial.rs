@@ -56,9 +56,12 @@ pub(crate) async fn measure(start: &Start<'_>, service: &mut Service, of: Of<'_>
         Ok(load) => Outcome::Measured { load },
         Err(Stopped::Outside) => Outcome::Interrupted { message: run.stop.reason() },
         Err(Stopped::Died) => {
-            failed(reason::SERVICE_DIED, "the service ended while it was measured".to_owned(), service.log_tail())
+            failed(reason::SERVICE_DIED, format!("while it was measured: {}", service.ending()), service.log_tail())
         }
-        Err(Stopped::Load { message, log }) => failed(reason::LOAD_FAILED, message, both(&log, &service.log_tail())),
+        Err(Stopped::Load { message, log }) => {
+            let message = with_memory_trouble(message, service);
+            failed(reason::LOAD_FAILED, message, both(&log, &service.log_tail()))
+        }
     };
     run.hand_in(of, Ended { started_at, outcome, service: Some(service.report.clone()), series }).await;
     end
@@ -126,6 +129,9 @@ fn load_plan(start: &Start<'_>, service: &Service, of: Of<'_>, dim: u32) -> Load
         url: service.endpoint(load.wire),
         wire: load.wire,
         model: service.model_name.clone(),
+        fields: service.request_fields.clone(),
+        api_key_file: service.key.file.clone(),
+        api_key_env: service.key.variable.clone(),
         level: of.trial.load,
         batch_size: of.trial.batch_size,
         warmup: load.warmup,
@@ -220,6 +226,11 @@ impl Live<'_> {
 
 fn failed(reason: &'static str, message: String, log_tail: String) -> Outcome {
     Failure { reason, message, log_tail, service: None }.outcome()
+}
+
+/// Requests fail for want of memory while the service lives on.
+fn with_memory_trouble(message: String, service: &Service) -> String {
+    service.memory_trouble().map_or(message.clone(), |trouble| format!("{message}; {trouble}"))
 }
 
 /// Why load failed may stand in either log.

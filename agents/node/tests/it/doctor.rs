@@ -64,6 +64,15 @@ fn a_plan_whose_server_is_away_is_a_failure_with_its_address() {
 }
 
 #[test]
+fn an_interpreter_of_the_users_own_is_tried_and_its_cure_named() {
+    let output = doctor(&["--store", "/nonexistent", "--python", "/usr/bin/env", "--backends", "huggingface"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = lines(&output);
+    let line = text.iter().find(|line| line.contains("/usr/bin/env for huggingface")).expect("a line");
+    assert!(line.starts_with("fail") && line.contains("environment.yml"), "{line}");
+}
+
+#[test]
 fn gpu_prints_what_the_node_is() {
     let output = Command::new(AGENT).args(["gpu", "-o", "json"]).output().unwrap();
     assert!(output.status.success());

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Client, ClientError};
@@ -112,7 +113,8 @@ impl Client {
         }
     }
 
-    pub async fn patch_experiment(&self, name: &str, patch: &ExperimentPatch) -> Result<Experiment, ClientError> {
+    /// `patch`: an [`ExperimentPatch`], or a JSON object that the server shall judge as it is.
+    pub async fn patch_experiment(&self, name: &str, patch: &impl Serialize) -> Result<Experiment, ClientError> {
         let request = self.request(Method::PATCH, &experiment_path(name, "")?).json(patch);
         self.json(request.header("Content-Type", "application/merge-patch+json")).await
     }

@@ -150,7 +150,17 @@ pub struct Backend {
     pub command: Option<Vec<String>>,
     /// `openai` and `tei`: a server that already runs; nothing is started.
     pub url: Option<String>,
+    /// A file on the node that holds the bearer token which requests must carry.
     pub api_key_file: Option<String>,
+    /// An environment variable of the job that holds it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// `tei`: the server's own program, where `text-embeddings-router` is not in the job's PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+    /// `tei`: the container image that holds its program; run by apptainer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Largest batch that the server forms by itself, where it has such a knob.
     pub batch: Option<u32>,
     pub start_timeout: HumanDuration,

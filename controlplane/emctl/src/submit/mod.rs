@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use em_api::client::Client;
 use em_api::client::experiments::{Body, Creation};
-use em_api::experiment::Created;
+use em_api::experiment::{Created, TrialToCome};
 use serde_json::Value;
 
 use crate::cli::Format;
 use crate::failure::Failure;
 use crate::output::{complain, json, note, print, yaml};
+use crate::table::{Align, render};
 use crate::{human, report, wait};
 use flags::SpecFlags;
 
@@ -115,10 +116,10 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// JSON is YAML too; duplicate keys are refused by the parser.
-fn parse(bytes: &[u8]) -> Result<Value, Failure> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Failure> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     serde_saphyr::from_slice_with_options(bytes, options)
-        .map_err(|error| Failure::Usage(format!("the file is not well-formed YAML: {error}")))
+        .map_err(|error| Failure::Usage(format!("this is not well-formed YAML: {error}")))
 }
 
 fn posted(answer: &Created, new: bool, format: Format) -> String {
@@ -147,16 +148,41 @@ fn preview(answer: &Created, format: Format) -> String {
         Format::Name => answer.experiment.metadata.name.clone(),
         Format::Yaml | Format::Table => {
             let mut text = yaml(&answer.experiment);
+            text.push_str(&commented("The trials, in the order in which they would be measured", &to_come(&answer.trials)));
             if let Some(script) = &answer.script {
-                text.push_str("\n# The job script:\n");
-                for line in script.lines() {
-                    text.push_str(format!("#   {line}").trim_end());
-                    text.push('\n');
-                }
+                text.push_str(&commented("The job script", script));
             }
             text
         }
     }
+}
+
+/// As YAML comments.
+fn commented(title: &str, text: &str) -> String {
+    let lines: String = text.lines().map(|line| format!("{}\n", format!("#   {line}").trim_end())).collect();
+    format!("\n# {title}:\n{lines}")
+}
+
+/// Trials of a dry run that are printed; JSON has all.
+const TRIALS_PRINTED: usize = 60;
+
+fn to_come(trials: &[TrialToCome]) -> String {
+    let columns = [
+        ("JOB", Align::Right),
+        ("REPETITION", Align::Right),
+        ("BACKEND", Align::Left),
+        ("BATCH", Align::Right),
+        ("LOAD", Align::Left),
+    ];
+    let row = |trial: &TrialToCome| {
+        let number = |number: u32| number.to_string();
+        let (job, repetition, batch) = (number(trial.job), number(trial.repetition), number(trial.batch_size));
+        vec![job, repetition, trial.backend.clone(), batch, trial.load.to_string()]
+    };
+    let rows: Vec<Vec<String>> = trials.iter().take(TRIALS_PRINTED).map(row).collect();
+    let more = trials.len().saturating_sub(TRIALS_PRINTED);
+    let rest = if more > 0 { format!("... and {more} more: --output json has all\n") } else { String::new() };
+    render(&columns, &rows) + &rest
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ mod tests {
 
     /// A made-up server that hangs up on the first request and answers the second; the keys that came.
     fn forgetful(listener: &TcpListener) -> Vec<String> {
-        let created = Created { experiment: experiment("Pending"), warnings: Vec::new(), script: None, plan: None };
+        let created =
+            Created { experiment: experiment("Pending"), warnings: Vec::new(), script: None, trials: Vec::new(), plan: None };
         let body = serde_json::to_string(&created).unwrap();
         let mut keys = Vec::new();
         for answers in [false, true] {

@@ -1,6 +1,7 @@
 //! The command line as users type it → the body that is posted.
 
 use clap::Parser;
+use em_api::spec::LoadLevel;
 use serde_json::{Value, json};
 
 use super::*;
@@ -160,4 +161,20 @@ fn wrong_usage_is_told_before_anything_is_posted() {
     assert!(wrong.to_string().contains("spec"), "{wrong}");
     let label = compose::compose(None, &submit("--model a --label team").flags).expect_err("no value");
     assert!(label.to_string().contains("KEY=VALUE"));
+}
+
+#[test]
+fn a_dry_run_prints_an_experiment_that_can_be_posted_again_with_its_trials_as_comments() {
+    let trial = |job| TrialToCome { job, repetition: 1, backend: "ort".into(), batch_size: 16, load: LoadLevel::Concurrency(8) };
+    let answer = Created {
+        experiment: crate::progress::tests::experiment("Pending"),
+        warnings: Vec::new(),
+        script: Some("#!/bin/bash -l\nsrun em-agent run\n".into()),
+        trials: (1..=61).map(trial).collect(),
+        plan: None,
+    };
+    let text = preview(&answer, Format::Table);
+    assert!(text.contains("#     1           1  ort         16  concurrency 8\n"), "{text}");
+    assert!(text.contains("... and 1 more") && text.contains("#   srun em-agent run\n"), "{text}");
+    assert_eq!(parse(text.as_bytes()).expect("YAML"), serde_json::to_value(&answer.experiment).expect("serialises"));
 }

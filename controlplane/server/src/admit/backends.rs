@@ -68,9 +68,11 @@ fn read_entry(item: &Node<'_>, context: &Context) -> Vec<Backend> {
     let command = read_command(object.field("command"));
     let url = object.field("url").parsed("the address of a server", read_url);
     let api_key_file = object.field("apiKeyFile").parsed("the path of a file", read_path);
+    let api_key_env = read_env_name(object.field("apiKeyEnv"));
+    let binary = object.field("binary").parsed("the path of a program", read_path);
+    let image = object.field("image").text();
     let parity = read_gate(object.field("parity"));
     let sweep = sweep::read(object.field("sweep"));
-    object.field("image").not_yet("start the container by `command`, or name a running server by `url`");
     let (name, kind) = match (name, kind) {
         (Some(name), Some(kind)) => (name, kind),
         _ => {
@@ -89,6 +91,9 @@ fn read_entry(item: &Node<'_>, context: &Context) -> Vec<Backend> {
         command,
         url,
         api_key_file,
+        api_key_env,
+        binary,
+        image,
         batch,
         start_timeout: start_timeout.unwrap_or(default_start_timeout(kind)),
         // Which one holds by default depends on the reference's dtype: see `fill_gates`.
@@ -147,11 +152,27 @@ fn check_kind(backend: &Backend, sweep: &Sweep, object: &mut Object<'_>) {
     if backend.url.is_some() && !elsewhere {
         refuse("url", format!("belongs to openai and tei; {kind} is started by the agent"));
     }
-    if elsewhere && backend.url.is_none() && backend.command.is_none() {
+    if kind == BackendKind::Openai && backend.url.is_none() && backend.command.is_none() {
         refuse("url", format!("{kind} needs `url` (a server that runs already) or `command` (one to start)"));
     }
-    if backend.api_key_file.is_some() && !elsewhere {
-        refuse("apiKeyFile", format!("belongs to openai and tei; {kind} needs no key"));
+    for (field, key) in [("apiKeyFile", &backend.api_key_file), ("apiKeyEnv", &backend.api_key_env)] {
+        if key.is_some() && !elsewhere {
+            refuse(field, format!("belongs to openai and tei; {kind} needs no key"));
+        }
+    }
+    if backend.api_key_file.is_some() && backend.api_key_env.is_some() {
+        refuse("apiKeyEnv", "stands beside `apiKeyFile`; give one of the two".to_owned());
+    }
+    let ways = [("binary", &backend.binary), ("image", &backend.image)];
+    for (field, _) in ways.into_iter().filter(|(_, way)| way.is_some()) {
+        if kind != BackendKind::Tei {
+            refuse(field, format!("belongs to tei; start {kind} in another way by `command`"));
+        } else if backend.command.is_some() {
+            refuse(field, "stands beside `command`; give one of the two".to_owned());
+        }
+    }
+    if backend.binary.is_some() && backend.image.is_some() {
+        refuse("image", "stands beside `binary`; give one of the two".to_owned());
     }
     if backend.python.is_some() && !python_server {
         refuse("python", format!("belongs to vllm and huggingface; {kind} runs no Python of ours"));
@@ -162,6 +183,8 @@ fn check_kind(backend: &Backend, sweep: &Sweep, object: &mut Object<'_>) {
     if backend.url.is_some() && elsewhere {
         let started = [
             ("command", backend.command.is_some()),
+            ("binary", backend.binary.is_some()),
+            ("image", backend.image.is_some()),
             ("args", !backend.args.is_empty()),
             ("env", !backend.env.is_empty()),
             ("batch", backend.batch.is_some()),
@@ -170,7 +193,7 @@ fn check_kind(backend: &Backend, sweep: &Sweep, object: &mut Object<'_>) {
         for (field, _) in started.into_iter().filter(|(_, set)| *set) {
             refuse(field, "has no effect on a server that runs already (`url`)".to_owned());
         }
-    } else if backend.batch.is_some() && (!python_server || backend.command.is_some()) {
+    } else if backend.batch.is_some() && (!(python_server || kind == BackendKind::Tei) || backend.command.is_some()) {
         refuse(
             "batch",
             format!("has no effect on {kind}{}; use `args`", if backend.command.is_some() { " with `command`" } else { "" }),
@@ -206,6 +229,9 @@ fn check_dtype(backend: &Backend, model: Dtype, object: &mut Object<'_>) {
         (BackendKind::Vllm | BackendKind::Huggingface, Dtype::Int8) => {
             format!("{} cannot compute in int8; choose float32, float16 or bfloat16", backend.kind)
         }
+        (BackendKind::Tei, Dtype::Bfloat16 | Dtype::Int8) => {
+            format!("tei cannot compute in {}; choose float32 or float16", dtype.as_str())
+        }
         _ => return,
     };
     object.field("dtype").refuse(message);
@@ -224,6 +250,13 @@ fn read_command(node: Node<'_>) -> Option<Vec<String>> {
         node.refuse("names no program; its first item is one");
     }
     Some(words)
+}
+
+fn read_env_name(node: Node<'_>) -> Option<String> {
+    node.parsed("the name of an environment variable", |text| match env_name_error(text) {
+        None => Ok(text.to_owned()),
+        Some(error) => Err(error),
+    })
 }
 
 fn read_url(text: &str) -> Result<String, String> {

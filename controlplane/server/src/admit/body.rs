@@ -39,8 +39,16 @@ fn parse_yaml(bytes: &[u8]) -> Result<Value, Box<Problem>> {
     };
     match serde_saphyr::from_slice_with_options::<Strict>(bytes, options) {
         Ok(Strict(value)) => Ok(value),
+        Err(_) if holds_several_documents(bytes) => {
+            Err(malformed("YAML", "it holds several documents, parted by lines of `---`; post one experiment a request"))
+        }
         Err(error) => Err(malformed("YAML", &error.to_string())),
     }
+}
+
+fn holds_several_documents(bytes: &[u8]) -> bool {
+    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty() && line[0] != b'#');
+    lines.skip(1).any(|line| line == b"---" || line.starts_with(b"--- "))
 }
 
 fn malformed(language: &str, reason: &str) -> Box<Problem> {

@@ -76,6 +76,7 @@ pub fn admit(body: &Value) -> Result<Admitted, Vec<FieldError>> {
     if let Some(spec) = &spec {
         checks::check(spec, &errors);
     }
+    checks::check_reference(body, spec.as_ref(), &errors);
     let (Some((name, labels, annotations)), Some(spec), true) = (metadata, spec, errors.is_empty()) else {
         return Err(errors.into_list());
     };

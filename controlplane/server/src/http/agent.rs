@@ -165,7 +165,10 @@ async fn measurement(app: Data<App>, path: Path<(AttemptId, TrialId)>, body: Jso
 }
 
 fn fenced() -> Refusal {
-    Refusal::conflict(FENCED, "this epoch does not hold the claim on the attempt: claim first, or leave to the newer one")
+    Refusal::conflict(
+        FENCED,
+        "this epoch does not hold the claim on the attempt, or its experiment has ended: claim first, or leave",
+    )
 }
 
 fn contradiction(what: &str) -> Refusal {

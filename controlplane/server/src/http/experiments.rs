@@ -16,11 +16,11 @@ use super::name::Name;
 use super::preconditions::{has_already, if_match};
 use super::problem::{Answer, Refusal};
 use super::stream::last_event_id;
-use super::{App, cursor, events, idempotency, logs, parts, patch, report, results, selector, watch};
-use crate::admit::{Admitted, NameChoice, admit, cluster_warnings, parse_body};
+use super::{App, cursor, dry_run, events, idempotency, logs, parts, patch, report, results, selector, watch};
+use crate::admit::{Admitted, admit, cluster_warnings, parse_body};
 use crate::job;
-use crate::store::experiments::{Creation, measured};
-use crate::store::{self, Store, now};
+use crate::store::experiments::Creation;
+use crate::store::{Store, now};
 
 /// The largest experiment that anybody wrote by hand has a few kilobytes.
 const BODY_BYTES: usize = 1 << 20;
@@ -95,8 +95,8 @@ struct CreateQuery {
 )]
 async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query: Query<CreateQuery>, body: Bytes) -> Answer {
     let media_type = content_type(&request);
-    let dry_run = query.dry_run.unwrap_or(false);
-    let key = idempotency::key(&request, media_type.unwrap_or_default(), &body)?.filter(|_| !dry_run);
+    let dry = query.dry_run.unwrap_or(false);
+    let key = idempotency::key(&request, media_type.unwrap_or_default(), &body)?.filter(|_| !dry);
     let _turn = key.as_ref().map(|key| app.in_flight.enter(&who.owner, key)).transpose()?;
     if let Some(key) = &key
         && let Some(kept) = app.store.kept_answer(&who.owner, key).await?
@@ -108,17 +108,18 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
     admitted.warnings.extend(surprises(&app, &admitted).await);
     if let Some(dir) = &query.standalone {
         let standalone =
-            if dry_run { job::standalone(&app.jobs, Store::preview(&admitted, &who.owner), dir) } else { Err(DRY_ONLY.to_owned()) };
+            if dry { job::standalone(&app.jobs, Store::preview(&admitted, &who.owner), dir) } else { Err(DRY_ONLY.to_owned()) };
         let (experiment, plan, script) =
             standalone.map_err(|detail| Refusal::bad_request("invalid_query", format!("standalone: {detail}")))?;
         let (script, plan) = (Some(script.render()), Some(plan));
-        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan }));
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, trials: Vec::new(), plan }));
     }
-    if dry_run {
-        let experiment = preview(&app, &admitted, &who.owner).await?;
+    if dry {
+        let experiment = dry_run::preview(&app, &admitted, &who.owner).await?;
         admitted.warnings.extend(unchanged(&admitted, &experiment));
-        let script = Some(parts::preview_script(&app, &experiment));
-        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, plan: None }));
+        admitted.warnings.extend(dry_run::missing_inputs(&app, &experiment.spec).await);
+        let (script, trials) = (Some(parts::preview_script(&app, &experiment)), dry_run::to_come(&experiment.spec));
+        return Ok(HttpResponse::Ok().json(Created { experiment, warnings: admitted.warnings, script, trials, plan: None }));
     }
     if let Some(key) = &key {
         let mut kept = app.store.create_once(&admitted, &who.owner, key).await?;
@@ -130,7 +131,7 @@ async fn create(app: Data<App>, Caller(who): Caller, request: HttpRequest, query
         Creation::Existing(experiment) => (false, experiment),
     };
     admitted.warnings.extend(unchanged(&admitted, &experiment));
-    Ok(created(new, &Created { experiment, warnings: admitted.warnings, script: None, plan: None }))
+    Ok(created(new, &Created { experiment, warnings: admitted.warnings, script: None, trials: Vec::new(), plan: None }))
 }
 
 /// Of an experiment that was there: what was posted of it that may change, differs, and was left as it is.
@@ -166,22 +167,6 @@ async fn surprises(app: &App, admitted: &Admitted) -> Vec<String> {
     let known = app.cluster.look().await.learned;
     let recent = known.filter(|learned| now().duration_since(learned.at) < OLDEST_LOOK);
     recent.map(|learned| cluster_warnings(&admitted.spec.slurm, admitted.estimated_seconds, &learned.view)).unwrap_or_default()
-}
-
-/// What a creation would answer, and whether it would be refused.
-async fn preview(app: &App, admitted: &Admitted, owner: &str) -> Answer<Experiment> {
-    if let NameChoice::Given(name) = &admitted.name
-        && let Some(held) = app.store.experiment_if_any(name).await?
-    {
-        if held.metadata.deleted_at.is_some() {
-            return Err(store::Error::BeingDeleted(held.metadata.name).into());
-        }
-        if measured(&held.spec) != measured(&admitted.spec) {
-            return Err(store::Error::NameTaken(Box::new(held)).into());
-        }
-        return Ok(held);
-    }
-    Ok(Store::preview(admitted, owner))
 }
 
 #[derive(Deserialize, IntoParams)]

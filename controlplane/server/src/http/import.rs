@@ -67,7 +67,7 @@ async fn import_run(app: Data<App>, Caller(who): Caller, request: HttpRequest, q
         Creation::Existing(experiment) => (HttpResponse::Ok(), experiment),
     };
     response.insert_header(experiments::location(&experiment));
-    Ok(response.json(Created { experiment, warnings, script: None, plan: None }))
+    Ok(response.json(Created { experiment, warnings, script: None, trials: Vec::new(), plan: None }))
 }
 
 fn renamed(name: &str) -> Answer<NameChoice> {

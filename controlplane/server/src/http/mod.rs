@@ -14,6 +14,7 @@ mod access;
 mod agent;
 mod cluster;
 mod cursor;
+mod dry_run;
 mod events;
 mod experiments;
 mod gate;

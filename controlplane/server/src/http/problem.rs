@@ -152,11 +152,24 @@ pub(super) fn path_config() -> PathConfig {
 }
 
 pub(super) fn query_config() -> QueryConfig {
-    QueryConfig::default().error_handler(|error: QueryPayloadError, _| {
-        let QueryPayloadError::Deserialize(reason) = &error else {
-            return Refusal::bad_request("invalid_query", "the query is not understood").into();
+    QueryConfig::default().error_handler(|error: QueryPayloadError, request| {
+        let detail = match (misread(request.query_string()), &error) {
+            (Some(detail), _) => detail,
+            (None, QueryPayloadError::Deserialize(reason)) => format!("the query is not understood: {reason}"),
+            (None, _) => "the query is not understood".to_owned(),
         };
-        Refusal::bad_request("invalid_query", format!("the query is not understood: {reason}")).into()
+        Refusal::bad_request("invalid_query", detail).into()
+    })
+}
+
+/// The first parameter whose value is of the wrong kind; the parser itself does not name it.
+fn misread(query: &str) -> Option<String> {
+    url::form_urlencoded::parse(query.as_bytes()).find_map(|(name, value)| match name.as_ref() {
+        "watch" | "dryRun" | "follow" if !matches!(value.as_ref(), "true" | "false") => {
+            Some(format!("{name} is true or false, not `{value}`"))
+        }
+        "limit" | "after" if value.parse::<u32>().is_err() => Some(format!("{name} is a whole number, not `{value}`")),
+        _ => None,
     })
 }
 

@@ -2,6 +2,7 @@
 //! [`write()`] touches the disk.
 
 mod directory;
+pub mod inputs;
 mod plan;
 mod remove;
 mod script;

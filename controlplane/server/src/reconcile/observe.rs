@@ -1,21 +1,21 @@
 //! Looks at everything: the rows, one job listing, and for what the listing lacks the other sources.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use em_api::inputs::{EntryKind, manifest_path, required};
-use em_api::spec::{Device, Spec};
+use em_api::inputs::EntryKind;
 use em_api::{AttemptId, ExperimentUid};
 use em_slurm::{JobState, JobView, Witness};
 use tracing::warn;
 
 use super::apply::{self, Failure};
 use super::disk::Work;
+use super::listing::Listing;
 use super::trouble::Troubles;
 use super::world::{Knobs, Slurm, Sources, Step, View, World};
 use super::{Memory, Reconciler, pace::Pace};
 use crate::clock;
+use crate::job::inputs;
 use crate::store::attempts::{Attempt, AttemptState};
 use crate::store::experiments::Stored;
 use crate::store::world::Open;
@@ -65,7 +65,7 @@ pub(super) async fn observe(reconciler: &Reconciler, memory: &mut Memory) -> sto
         };
         let troubles = memory.troubles.of(clock, &one.stored);
         let missing = missing_inputs.as_deref().unwrap_or_default();
-        let cure = cure(&reconciler.jobs.agent, &reconciler.jobs.store_dir, &one.stored.spec, missing);
+        let cure = inputs::cure(&reconciler.jobs, &one.stored.spec, missing);
         let sources = one.attempts.iter().filter_map(|attempt| Some((attempt.id, sources.get(&attempt.id)?.clone()))).collect();
         experiments.push(View { open: one, missing_inputs, cure, sources, troubles });
     }
@@ -135,7 +135,7 @@ async fn list(reconciler: &Reconciler, pace: &mut Pace) -> Option<Vec<JobView>> 
     }
 }
 
-/// Of attempts whose job the listing lacks: the witness file each, and one look-up in accounting for all of them.
+/// Of attempts whose job the listing lacks, though it may have another one of their name: the witness file each, and one look-up in accounting for all of them.
 async fn ask_other_sources(
     reconciler: &Reconciler,
     pace: &mut Pace,
@@ -143,10 +143,10 @@ async fn ask_other_sources(
     open: &[Open],
     jobs: &[JobView],
 ) -> HashMap<AttemptId, Sources> {
-    let listed: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    let listing = Listing::of(jobs);
     let (mut sources, mut wanted) = (HashMap::new(), Vec::new());
     for one in open {
-        for attempt in one.attempts.iter().filter(|attempt| !listed.contains(attempt.job_name.as_str())) {
+        for attempt in one.attempts.iter().filter(|attempt| listing.mine(attempt).kept.is_none()) {
             let (lookup, read_witness) = match &attempt.state {
                 AttemptState::Submitting { since } => (settled(*since, knobs), false),
                 AttemptState::Submitted(submitted) if submitted.over.is_none() => (true, true),
@@ -214,39 +214,8 @@ async fn missing_inputs(
         return Ok(None);
     }
     let (store_dir, spec) = (reconciler.jobs.store_dir.clone(), stored.spec.clone());
-    let lacks = move |(kind, key): &(EntryKind, String)| !manifest_path(&store_dir, *kind, key).is_file();
-    let look = move || required(&spec).into_iter().filter(lacks).collect();
+    let look = move || inputs::missing(&store_dir, &spec);
     let store_dir = &reconciler.jobs.store_dir;
     let missing = reconciler.disk.run(stored.uid, Work::LookForInputs, store_dir, look).await;
     missing.map(Some).map_err(|error| Failure::disk(&error, store_dir))
 }
-
-/// What a person does about it: the command that fills the store, complete, to be pasted.
-fn cure(agent: &Path, store_dir: &Path, spec: &Spec, missing: &[(EntryKind, String)]) -> String {
-    let keys = |wanted: EntryKind| -> Vec<&str> {
-        missing.iter().filter(|(kind, _)| *kind == wanted).map(|(_, key)| key.as_str()).collect()
-    };
-    let mut command =
-        format!("{} setup --store {}", em_slurm::quote(&agent.to_string_lossy()), em_slurm::quote(&store_dir.to_string_lossy()));
-    let backends = keys(EntryKind::Backend);
-    if !backends.is_empty() {
-        command.push_str(&format!(" --backends {}", backends.join(",")));
-        if spec.backends.iter().any(|backend| backend.device == Device::Cuda) {
-            command.push_str(" --profile gpu");
-        }
-    }
-    if !keys(EntryKind::Model).is_empty() {
-        command.push_str(&format!(" --model {}", em_slurm::quote(&spec.model.id)));
-    }
-    match keys(EntryKind::Dataset).first() {
-        Some(&BUILT_IN) => command.push_str(&format!(" --dataset {BUILT_IN}")),
-        Some(other) => {
-            command.push_str(&format!(". The data set {other} is yours to bring: say where it is with spec.dataset.path"))
-        }
-        None => {}
-    }
-    command
-}
-
-/// The data set that `setup` can fetch.
-const BUILT_IN: &str = "wordnet";

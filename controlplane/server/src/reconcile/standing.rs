@@ -1,6 +1,5 @@
 //! What an experiment shows: phase, message, conditions. Computed anew from what was seen; written only when it differs.
 
-use em_api::inputs::EntryKind;
 use em_api::spec::Desired;
 use em_api::status::{Condition, EventType, Phase};
 
@@ -9,6 +8,7 @@ use super::conditions;
 use super::limits::Wait;
 use super::shard::{self, Next};
 use super::world::{Decisions, View, World};
+use crate::job::inputs;
 use crate::store::attempts::{Attempt, AttemptState, End};
 use crate::store::events::NewEvent;
 use crate::store::transitions::Standing;
@@ -187,15 +187,5 @@ fn waiting(world: &World, nexts: &[Next]) -> String {
 }
 
 pub(super) fn missing(view: &View) -> String {
-    let list: Vec<String> = view
-        .missing_inputs
-        .iter()
-        .flatten()
-        .map(|(kind, key)| match kind {
-            EntryKind::Model => format!("model {key}"),
-            EntryKind::Dataset => format!("data set {key}"),
-            EntryKind::Backend => format!("backend {key}"),
-        })
-        .collect();
-    format!("missing in the store: {}. Run: {}", list.join(", "), view.cure)
+    inputs::told(view.missing_inputs.as_deref().unwrap_or_default(), &view.cure)
 }

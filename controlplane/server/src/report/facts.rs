@@ -121,14 +121,14 @@ pub(super) fn environment(input: &ResultsInput) -> Vec<Fact> {
         let service = of(&|one| {
             let service = one.service.as_ref().filter(|_| one.backend == backend.name)?;
             let versions: Vec<String> = service.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-            Some(format!(
-                "{} on {}, {}; {}; {}",
-                service.kind,
-                service.device,
-                service.dtype,
+            let settings: Vec<String> = service.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            let parts = [
+                format!("{} on {}, {}", service.kind, service.device, service.dtype),
                 versions.join(", "),
-                service.command_line.join(" ")
-            ))
+                settings.join(", "),
+                service.command_line.join(" "),
+            ];
+            Some(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; "))
         });
         facts.push(fact(&format!("Service {}", backend.name), service));
     }

@@ -1,7 +1,7 @@
 //! The tables of a report as data: text, Markdown and HTML show the same words in the same order.
 
 use em_api::measurement::{Outcome, Resource};
-use em_api::results::{Cell, ComparisonVerdict, Estimate, ParityVerdict, Percentile, Results, Verdict};
+use em_api::results::{Cell, ComparisonVerdict, Estimate, Parity, ParityVerdict, Percentile, Results, Verdict};
 use em_api::spec::LoadLevel;
 
 use crate::results::{ResultsInput, load_levels, words};
@@ -106,6 +106,7 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
     if slo {
         name("SLO", false);
     }
+    name("Vectors", false);
     name("Valid trials", false);
     for cell in &results.cells {
         let mut row = vec![plain(cell.batch_size.to_string())];
@@ -113,7 +114,10 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
             row.push(plain(cell.load.to_string()));
         }
         row.push(plain(cell.backend.clone()));
-        row.push(table.estimate(cell.texts_per_second));
+        row.push(match &cell.void {
+            Some(why) => Field { note: Some(table.footnote(why)), ..toned("void", Tone::Bad) },
+            None => table.estimate(cell.texts_per_second),
+        });
         row.push(table.number(cell.requests_per_second.map(|rate| rate.mean), "no valid trial", words::number));
         let latency = &cell.latency_ms;
         for (percentile, p) in [(&latency.p50, 0.50), (&latency.p95, 0.95), (&latency.p99, 0.99)] {
@@ -149,10 +153,26 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
                 }
             });
         }
+        row.push(quality(results.parity.iter().find(|one| one.backend == cell.backend)));
         row.push(repetitions(cell));
         table.rows.push(row);
     }
     table
+}
+
+/// Quality beside speed: whether the vectors agree, and by how much they do not where nothing is required of them.
+fn quality(parity: Option<&Parity>) -> Field {
+    let Some(parity) = parity else { return plain("—") };
+    match parity.verdict {
+        ParityVerdict::Passed => toned("agree", Tone::Good),
+        ParityVerdict::Failed => toned("wrong", Tone::Bad),
+        ParityVerdict::Unknown => toned("unchecked", Tone::Doubtful),
+        ParityVerdict::Reported => {
+            let cosine = parity.min_cosine.map_or_else(|| "—".to_owned(), |cosine| format!("cosine ≥ {cosine:.4}"));
+            let overlap = parity.neighbour_overlap.map(|share| format!("({} of neighbours)", words::overlap(share)));
+            Field { minor: overlap, ..plain(cosine) }
+        }
+    }
 }
 
 fn repetitions(cell: &Cell) -> Field {
@@ -218,6 +238,7 @@ pub(super) fn parity(results: &Results) -> Table {
         ("Least cosine", true),
         ("Mean cosine", true),
         ("Largest difference", true),
+        ("Neighbours", true),
         ("What it says", false),
     ]);
     for one in &results.parity {
@@ -235,6 +256,11 @@ pub(super) fn parity(results: &Results) -> Table {
             table.number(one.min_cosine, why, |cosine| format!("{cosine:.6}")),
             table.number(one.mean_cosine, why, |cosine| format!("{cosine:.6}")),
             table.number(one.max_abs_difference, why, |difference| format!("{difference:.2e}")),
+            table.number(
+                one.neighbour_overlap,
+                if one.verdict == ParityVerdict::Unknown { why } else { "the reference, or too few texts" },
+                words::overlap,
+            ),
             plain(one.message.clone()),
         ];
         table.rows.push(row);

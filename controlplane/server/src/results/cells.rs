@@ -2,7 +2,7 @@
 //! alone; counts and success rate from every measured trial, because leaving the bad ones out would flatter.
 
 use em_api::measurement::{ColdStart, OutcomeCounts};
-use em_api::results::{Cell, Estimate, Verdict};
+use em_api::results::{Cell, Estimate, Parity, ParityVerdict, Verdict};
 use em_api::spec::{LoadLevel, Spec};
 use em_stats::interval;
 
@@ -10,15 +10,16 @@ use super::trials::Trial;
 use super::{latency, load_levels, resources, slo};
 
 /// All cells of the matrix, measured or not: by batch size, load level and backend.
-pub(crate) fn compute(spec: &Spec, trials: &[Trial<'_>]) -> Vec<Cell> {
+pub(crate) fn compute(spec: &Spec, trials: &[Trial<'_>], parity: &[Parity]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for batch_size in &spec.matrix.batch_sizes {
         for load in load_levels(&spec.matrix) {
             for backend in &spec.backends {
                 let own: Vec<&Trial> = trials.iter().filter(|trial| belongs(trial, &backend.name, *batch_size, load)).collect();
-                let mut cell = cell(&backend.name, *batch_size, load, &own);
-                cell.slo = spec.slo.as_ref().and_then(|slo| slo::check(slo, &cell));
-                cells.push(cell);
+                let gate = parity.iter().find(|one| one.backend == backend.name && one.verdict == ParityVerdict::Failed);
+                let void = gate.filter(|_| own.iter().any(|trial| trial.report.is_some())).map(|gate| gate.message.clone());
+                let cell = Cell { void, ..cell(&backend.name, *batch_size, load, &own) };
+                cells.push(Cell { slo: spec.slo.as_ref().and_then(|slo| slo::check(slo, &cell)), ..cell });
             }
         }
     }
@@ -57,6 +58,7 @@ fn cell(backend: &str, batch_size: u32, load: LoadLevel, trials: &[&Trial<'_>]) 
         resources: resources::over(&parts),
         cold_start: cold_start(&valid),
         slo: None,
+        void: None,
     }
 }
 

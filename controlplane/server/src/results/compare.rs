@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use em_api::BlockId;
-use em_api::results::{Cell, Comparison, ComparisonVerdict};
+use em_api::results::{Cell, Comparison, ComparisonVerdict, Parity, ParityVerdict};
 use em_api::spec::{LoadLevel, Matrix, ShardBy, Spec};
 use em_stats::paired::{self, Contrast, LEAST_BLOCKS, Verdict};
 use em_stats::unpaired;
@@ -13,7 +13,7 @@ use super::trials::Trial;
 use super::{cells, load_levels, words};
 
 /// Each pair of backends in each (batch size, load level); `a` is the faster of the two.
-pub(crate) fn all(spec: &Spec, trials: &[Trial<'_>], cells: &[Cell]) -> Vec<Comparison> {
+pub(crate) fn all(spec: &Spec, trials: &[Trial<'_>], cells: &[Cell], parity: &[Parity]) -> Vec<Comparison> {
     let mut comparisons = Vec::new();
     for batch_size in &spec.matrix.batch_sizes {
         for load in load_levels(&spec.matrix) {
@@ -21,7 +21,9 @@ pub(crate) fn all(spec: &Spec, trials: &[Trial<'_>], cells: &[Cell]) -> Vec<Comp
                 for second in &spec.backends[place + 1..] {
                     let rates = |name: &str| rates_by_block(trials, name, *batch_size, load);
                     let rates = Rates::of(spec, rates(&first.name), rates(&second.name));
-                    comparisons.push(comparison(&first.name, &second.name, (*batch_size, load), &rates, cells, &spec.matrix));
+                    let mut one = comparison(&first.name, &second.name, (*batch_size, load), &rates, cells, &spec.matrix);
+                    one.sentence.push_str(&vectors(&one, parity));
+                    comparisons.push(one);
                 }
             }
         }
@@ -138,6 +140,22 @@ fn sentence(a: &str, b: &str, place: &str, contrast: Option<Contrast>, rates: &R
             words::count(contrast.ratio.n as usize, "repetition"),
         ),
     }
+}
+
+/// What a reader must know of the vectors beside the speed: which of the two failed its gate, or was let through without one.
+fn vectors(of: &Comparison, parity: &[Parity]) -> String {
+    let told = |name: &String| {
+        let one = parity.iter().find(|one| one.backend == *name)?;
+        match (one.verdict, one.min_cosine) {
+            (ParityVerdict::Failed, _) => Some(format!("the vectors of {name} failed the parity gate")),
+            (ParityVerdict::Reported, Some(cosine)) => {
+                let overlap = one.neighbour_overlap.map(|share| format!(", {} of neighbours kept", words::overlap(share)));
+                Some(format!("vectors of {name}: least cosine {cosine:.3}{}", overlap.unwrap_or_default()))
+            }
+            _ => None,
+        }
+    };
+    [&of.a, &of.b].into_iter().filter_map(told).map(|told| format!("; {told}")).collect()
 }
 
 /// `p99 41 ms against 96 ms`, or the median where either p99 is not carried.

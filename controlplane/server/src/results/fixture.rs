@@ -98,6 +98,7 @@ fn service() -> ServiceReport {
         dtype: "float32".to_owned(),
         cold_start: ColdStart { http_ready_s: 2.5, first_vector_s: 3.0, warm_cache: None },
         versions: BTreeMap::from([("onnxruntime".to_owned(), "1.24.0".to_owned())]),
+        settings: BTreeMap::new(),
     }
 }
 
@@ -171,22 +172,39 @@ pub(crate) fn fail(measurement: &mut Measurement, message: &str) {
     measurement.series = None;
 }
 
-/// `rows` of `dim` values around a direction; `noise` bends each value by up to so much.
+/// 40 unit vectors of 16 values; `noise` bends each value by up to so much before.
 pub(crate) fn vectors(backend: &str, noise: f32) -> ParityVectors {
-    let (count, dim) = (40, 16);
-    let mut direction = StdRng::seed_from_u64(1);
     let mut bend = StdRng::seed_from_u64(2);
-    let values: Vec<u8> = (0..count * dim)
-        .flat_map(|_| (direction.random_range(-1.0_f32..1.0) + noise * bend.random_range(-1.0_f32..1.0)).to_le_bytes())
-        .collect();
     ParityVectors {
         backend: backend.to_owned(),
         repetition: 1,
-        dim,
-        count,
+        dim: DIM as u32,
+        count: COUNT as u32,
         texts_sha256: "cd".repeat(32),
-        vectors: STANDARD.encode(values),
+        vectors: encoded(directions(|value| value + noise * bend.random_range(-1.0_f32..1.0)), |value| value),
     }
+}
+
+/// The same directions without noise, each value changed.
+pub(crate) fn vectors_from(change: impl Fn(f32) -> f32) -> String {
+    encoded(directions(|value| value), change)
+}
+
+const COUNT: usize = 40;
+const DIM: usize = 16;
+
+fn directions(mut bend: impl FnMut(f32) -> f32) -> Vec<f32> {
+    let mut direction = StdRng::seed_from_u64(1);
+    let mut rows: Vec<f32> = (0..COUNT * DIM).map(|_| bend(direction.random_range(-1.0_f32..1.0))).collect();
+    for row in rows.chunks_exact_mut(DIM) {
+        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|value| *value /= length);
+    }
+    rows
+}
+
+fn encoded(rows: Vec<f32>, change: impl Fn(f32) -> f32) -> String {
+    STANDARD.encode(rows.into_iter().flat_map(|value| change(value).to_le_bytes()).collect::<Vec<u8>>())
 }
 
 /// Texts/s at the smallest batch, and the latency of one text, of a backend and its growth with the batch.

@@ -45,8 +45,8 @@ pub fn compute(input: &ResultsInput) -> Results {
     let spec = &input.experiment.spec;
     let parity = parity::judge(spec, &input.parity);
     let trials = trials::judge(spec, &input.measurements, &parity);
-    let cells = cells::compute(spec, &trials);
-    let comparisons = compare::all(spec, &trials, &cells);
+    let cells = cells::compute(spec, &trials, &parity);
+    let comparisons = compare::all(spec, &trials, &cells, &parity);
     let measured = trials.iter().filter(|trial| trial.report.is_some()).count();
     Results {
         experiment: input.experiment.metadata.name.clone(),

@@ -1,6 +1,7 @@
 //! Results against numbers worked by hand, and against the mishaps of real experiments.
 
 use em_api::AttemptId;
+use em_api::agent::ParityVectors;
 use em_api::measurement::Outcome;
 use em_api::results::{Cell, ComparisonVerdict, ParityVerdict, Verdict};
 use em_api::spec::ParityGate;
@@ -210,6 +211,55 @@ fn vectors_of_another_dimension_fail_the_gate() {
     input.parity[1].dim = 8;
     input.parity[1].count = 80;
     assert_eq!(compute(&input).parity[1].verdict, ParityVerdict::Failed);
+}
+
+#[test]
+fn a_missing_normalisation_turns_no_vector_and_fails_all_the_same() {
+    let mut input = small();
+    input.parity = vec![fixture::vectors("a", 0.0), fixture::vectors("b", 0.0)];
+    assert_eq!(compute(&input).parity[1].verdict, ParityVerdict::Passed);
+    let longer = |of: &str| ParityVectors { vectors: fixture::vectors_from(|seed| seed * 3.0), ..fixture::vectors(of, 0.0) };
+    input.parity[1] = longer("b");
+    let parity = compute(&input).parity.remove(1);
+    assert_eq!((parity.verdict, parity.min_cosine.map(|cosine| cosine > 0.999_999)), (ParityVerdict::Failed, Some(true)));
+    assert!(parity.message.contains("though model.normalize is true"), "{}", parity.message);
+    // A reference that is wrong itself is said to be, and not only the others.
+    input.parity[0] = longer("a");
+    let parity = compute(&input).parity.remove(0);
+    assert_eq!(parity.verdict, ParityVerdict::Failed);
+    assert!(parity.message.contains("the reference's own vectors"), "{}", parity.message);
+    // Without normalisation of the model the two agree.
+    input.experiment.spec.model.normalize = false;
+    assert_eq!(compute(&input).parity[1].verdict, ParityVerdict::Passed);
+}
+
+#[test]
+fn one_wrong_start_among_right_ones_fails_the_backend() {
+    let mut input = small();
+    let of_repetition = |repetition, noise| ParityVectors { repetition, ..fixture::vectors("b", noise) };
+    input.parity = vec![fixture::vectors("a", 0.0), of_repetition(1, 0.9), of_repetition(2, 0.0)];
+    assert_eq!(compute(&input).parity[1].verdict, ParityVerdict::Failed);
+    // Begun again, the repetition counts as it was then.
+    input.parity.push(of_repetition(1, 0.0));
+    assert_eq!(compute(&input).parity[1].verdict, ParityVerdict::Passed);
+}
+
+#[test]
+fn a_failed_gate_voids_the_speed_and_a_reported_one_stands_beside_it() {
+    let mut input = small();
+    input.parity = vec![fixture::vectors("a", 0.0), fixture::vectors("b", 0.9)];
+    let results = compute(&input);
+    let b = cell(&results, "b");
+    assert!(b.texts_per_second.is_none() && b.void.as_ref().is_some_and(|why| why.contains("vectors of b differ")), "{b:?}");
+    assert!(cell(&results, "a").void.is_none());
+    assert!(results.sentences[0].contains("the vectors of b failed the parity gate"), "{:?}", results.sentences);
+
+    input.experiment.spec.backends[1].parity = ParityGate::Report;
+    let results = compute(&input);
+    let overlap = results.parity[1].neighbour_overlap.expect("40 texts");
+    assert!(overlap < 1.0, "other vectors have other neighbours: {overlap}");
+    assert!(cell(&results, "b").texts_per_second.is_some() && cell(&results, "b").void.is_none());
+    assert!(results.sentences[0].contains("of neighbours kept"), "{:?}", results.sentences);
 }
 
 #[test]

@@ -94,6 +94,11 @@ pub(crate) fn percent(ratio: f64) -> String {
     format!("{:.0} %", ratio * 100.0)
 }
 
+/// A share of neighbours: `100 %` only when all are the same.
+pub(crate) fn overlap(share: f64) -> String {
+    if share >= 1.0 { "100 %".to_owned() } else { format!("{:.1} %", (share * 1_000.0).floor() / 10.0) }
+}
+
 /// A success rate: `100 %` only when nothing failed.
 pub(crate) fn success(ratio: f64) -> String {
     if ratio >= 1.0 { "100 %".to_owned() } else { format!("{:.2} %", (ratio * 10_000.0).floor() / 100.0) }

@@ -72,7 +72,8 @@ impl Store {
             self.commit(write).await?;
             return Ok(kept);
         }
-        let answer = |experiment| Created { experiment, warnings: admitted.warnings.clone(), script: None, plan: None };
+        let answer =
+            |experiment| Created { experiment, warnings: admitted.warnings.clone(), script: None, trials: Vec::new(), plan: None };
         match write.create(admitted, owner).await? {
             Made::New(experiment) => {
                 let kept = Kept { new: true, answer: answer(experiment) };

@@ -4,7 +4,7 @@
 use em_api::agent::Directive;
 use em_api::measurement::{Measurement, Outcome};
 use em_api::spec::Spec;
-use em_api::status::EventType;
+use em_api::status::{EventType, Phase};
 use em_api::{AttemptId, ExperimentUid};
 use sha2::{Digest, Sha256};
 
@@ -26,7 +26,7 @@ pub enum PutOutcome {
     Same,
     /// Another body was accepted before; this one is kept as evidence.
     Differs,
-    /// A newer epoch holds the claim, or nobody does, or the time to deliver is over.
+    /// A newer epoch holds the claim, or nobody does, or the experiment or the time to deliver is over.
     Fenced,
     /// The measurement is not of a trial of this attempt's shard, or contradicts its plan.
     Foreign(String),
@@ -39,6 +39,8 @@ pub enum Delivery {
     Agent,
     /// From the job directory: an older epoch's work counts if it ended before the newer epoch claimed.
     Spool,
+    /// With an experiment that was measured without this server, and stored as one that has ended.
+    Import,
 }
 
 impl Store {
@@ -121,7 +123,7 @@ fn may_deliver(attempt: &Attempt, measurement: &Measurement, delivery: Delivery)
         (None, Delivery::Agent) => false,
         (Some(claim), Delivery::Spool) => measurement.epoch >= claim.epoch || measurement.finished_at <= claim.at,
         // The whole job ran while the server was away: `mkdir` in the job directory decided the claim.
-        (None, Delivery::Spool) => true,
+        (None, Delivery::Spool) | (_, Delivery::Import) => true,
     }
 }
 
@@ -221,7 +223,7 @@ impl Write {
         if !may_deliver(attempt, measurement, delivery) {
             return Ok(PutOutcome::Fenced);
         }
-        let (blocks, spec) = self.plan_of(attempt).await?;
+        let (blocks, spec, over) = self.plan_of(attempt).await?;
         if let Some(message) = contradiction(attempt, &blocks, measurement) {
             return Ok(PutOutcome::Foreign(message));
         }
@@ -235,24 +237,38 @@ impl Write {
         .await?;
         let outcome = match accepted {
             Some(held) if held == sha256 => return Ok(PutOutcome::Same),
+            // What has ended does not move any more: its phase and its results were told to people.
+            _ if over && delivery != Delivery::Import => return Ok(PutOutcome::Fenced),
             Some(_) => PutOutcome::Differs,
             None => PutOutcome::Accepted,
         };
         insert(self, attempt, measurement, &spec, outcome == PutOutcome::Accepted, &sha256, body).await?;
         if outcome == PutOutcome::Accepted {
             announce(self, attempt, measurement).await?;
+            self.outdate(attempt.experiment).await?;
             self.wake = true;
         }
         Ok(outcome)
     }
 
-    /// What the attempt's shard holds, and the spec of its experiment.
-    async fn plan_of(&mut self, attempt: &Attempt) -> Result<(Vec<Block>, Spec)> {
-        let row =
-            sqlx::query("SELECT s.blocks, e.spec FROM shards s JOIN experiments e ON e.uid = s.experiment_uid WHERE s.id = $1")
-                .bind(attempt.shard.to_string())
-                .fetch_one(&mut *self.tx)
-                .await?;
-        Ok((row.read_json("blocks")?, row.read_json("spec")?))
+    /// What the attempt's shard holds, and the spec of its experiment; whether that has ended.
+    async fn plan_of(&mut self, attempt: &Attempt) -> Result<(Vec<Block>, Spec, bool)> {
+        let row = sqlx::query(
+            "SELECT s.blocks, e.spec, e.phase FROM shards s JOIN experiments e ON e.uid = s.experiment_uid WHERE s.id = $1",
+        )
+        .bind(attempt.shard.to_string())
+        .fetch_one(&mut *self.tx)
+        .await?;
+        let phase: Phase = row.word("phase")?;
+        Ok((row.read_json("blocks")?, row.read_json("spec")?, phase.ended()))
+    }
+
+    /// A standing that was computed without this measurement is refused, and computed anew.
+    async fn outdate(&mut self, uid: ExperimentUid) -> Result<()> {
+        sqlx::query("UPDATE experiments SET revision = revision + 1 WHERE uid = $1")
+            .bind(uid.to_string())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
     }
 }

@@ -25,7 +25,7 @@ impl Store {
         let uid = import.plan.experiment_uid;
         let new = self.import_ended(import, owner).await?;
         for measurement in &import.measurements {
-            let (outcome, _) = self.put_measurement(import.plan.attempt, measurement, Delivery::Spool).await?;
+            let (outcome, _) = self.put_measurement(import.plan.attempt, measurement, Delivery::Import).await?;
             if let PutOutcome::Foreign(message) = outcome {
                 warn!(attempt.id = %import.plan.attempt, "an imported measurement was left out: {message}");
             }

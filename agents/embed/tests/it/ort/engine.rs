@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use em_api::spec::Device;
+use em_api::spec::{Device, Dtype};
 use em_embed::engine::{EmbedError, Engine, EngineError};
-use em_embed::prepare::{PrepareOptions, prepare_model};
+use em_embed::prepare::{PrepareOptions, Target, prepare_model};
 
 use super::tiny::{self, HIDDEN, Model, VOCABULARY};
 use super::{engine, minilm, options};
@@ -102,7 +102,8 @@ fn a_folder_without_a_graph_comes_with_the_cure() {
 #[test]
 fn cuda_that_is_not_there_never_becomes_the_cpu() {
     let model = Model::new(1);
-    prepare_model(model.dir(), PrepareOptions::default()).expect("a model of our own making");
+    let target = Target { device: Device::Cuda, dtype: Dtype::Float32 };
+    prepare_model(model.dir(), PrepareOptions { target, ..PrepareOptions::default() }).expect("a model of our own making");
     let mut wanted = options(&model);
     wanted.device = Device::Cuda;
     let refused = Engine::load(wanted).map(drop).expect_err("this library has no CUDA");

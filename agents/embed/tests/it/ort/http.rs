@@ -88,7 +88,7 @@ async fn each_wrong_request_is_told_what_is_wrong() {
         ("/v1/embeddings", json!({"input": "w1", "model": "other"}), 404, "model"),
         ("/v1/embeddings", json!({"input": "w1", "encoding_format": "int8"}), 400, "encoding_format"),
         ("/v1/embeddings", json!({"input": "w1", "dimensions": 0}), 400, "dimensions"),
-        ("/v1/embeddings", json!({"input": "w1", "dimensions": 25}), 400, "dimensions"),
+        ("/v1/embeddings", json!({"input": "w1", "dimensions": HIDDEN + 1}), 400, "dimensions"),
     ];
     for (path, body, status, param) in cases {
         let (got, answer) = server.post(path, &body).await;
@@ -131,9 +131,9 @@ async fn metrics_and_info_say_what_ran() {
     for line in [
         "em_embed_queue_depth 0",
         "em_embed_batch_texts_sum 2",
-        // Two texts padded to the longer one's four tokens, of which one is padding.
-        "em_embed_batch_tokens_sum 8",
-        "em_embed_padding_ratio_sum 1.1428571428571428",
+        // Three and four tokens, without padding.
+        "em_embed_batch_tokens_sum 7",
+        "em_embed_padding_ratio_sum 1",
         "em_embed_phase_seconds_count{phase=\"tokenise\"} 1",
         "em_embed_phase_seconds_count{phase=\"queue\"} 2",
         "em_embed_phase_seconds_count{phase=\"compute\"} 1",
@@ -151,4 +151,80 @@ async fn metrics_and_info_say_what_ran() {
     );
     let (_, models) = server.get("/v1/models").await;
     assert!(models.contains("\"id\":\"tiny\""), "{models}");
+}
+
+#[tokio::test]
+async fn plain_floats_come_to_who_asks_for_them_with_the_time_of_each_phase() {
+    let model = Model::new(1);
+    let server = Server::start(model.dir(), &[]);
+    let body = json!({"texts": ["w1 w2 w3", "w4"]});
+    let (_, numbers) = server.post("/embed", &body).await;
+    let request = reqwest::Client::new().post(format!("{}/embed", server.url)).header("accept", "application/octet-stream");
+    let response = request.body(body.to_string()).send().await.expect("an answer");
+    assert_eq!(response.headers()["x-embedding-dim"], HIDDEN.to_string().as_str());
+    let timing = response.headers()["server-timing"].to_str().expect("text").to_owned();
+    for phase in ["tokenise;dur=", "queue;dur=", "compute;dur=", "serialise;dur="] {
+        assert!(timing.contains(phase), "{timing}");
+    }
+    let bytes = response.bytes().await.expect("a body");
+    let floats_of: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let wanted: Vec<f32> = (0..2).flat_map(|text| floats(&numbers["embeddings"][text])).map(|x| x as f32).collect();
+    assert_eq!(floats_of, wanted);
+}
+
+#[tokio::test]
+async fn long_texts_are_cut_or_refused_as_told_and_counted() {
+    let model = Model::new(1);
+    let server = Server::start(model.dir(), &["--max-length", "10"]);
+    let long = "w1 ".repeat(20);
+    let (status, tokens) = server.post("/tokenize", &json!({"texts": [long, "w4"]})).await;
+    assert_eq!((status, &tokens["lengths"], &tokens["max_length"]), (200, &json!([22, 3]), &json!(10)));
+    assert_eq!(tokens["tokens"][0].as_array().map(Vec::len), Some(10));
+    assert_eq!(server.post("/embed", &json!({"texts": [long]})).await.0, 200);
+    let refused = json!({"input": ["w1", long], "truncate": false});
+    let (status, answer) = server.post("/v1/embeddings", &refused).await;
+    assert_eq!((status, &answer["error"]["code"], &answer["error"]["param"]), (413, &json!("text_too_long"), &json!("input[1]")));
+    let message = answer["error"]["message"].as_str().expect("a sentence");
+    assert!(message.contains("22 tokens") && message.contains("10"), "{message}");
+    assert!(server.get("/metrics").await.1.contains("em_embed_truncated_texts_total 1"));
+    let strict = Server::start(model.dir(), &["--max-length", "10", "--refuse-long"]);
+    assert_eq!(strict.post("/embed", &json!({"texts": [long]})).await.0, 413);
+    assert_eq!(strict.post("/embed", &json!({"texts": [long], "truncate": true})).await.0, 200);
+}
+
+/// Work for seconds, so that a deadline or a client that leaves comes first.
+fn much() -> Value {
+    json!({"texts": vec!["embedding ".repeat(300); 200]})
+}
+
+#[tokio::test]
+async fn a_deadline_is_answered_504_and_its_texts_are_not_computed() {
+    let server = Server::start(&super::minilm(), &[]);
+    let request = reqwest::Client::new().post(format!("{}/embed", server.url)).header("x-request-timeout", "0.5");
+    let response = request.body(much().to_string()).send().await.expect("an answer");
+    assert_eq!(response.status(), 504);
+    let answer: Value = response.json().await.expect("JSON");
+    assert_eq!((&answer["error"]["code"], &answer["error"]["type"]), (&json!("deadline_exceeded"), &json!("server_error")));
+    texts_are_dropped(&server).await;
+}
+
+#[tokio::test]
+async fn texts_of_a_client_that_leaves_are_dropped() {
+    let server = Server::start(&super::minilm(), &[]);
+    let request = reqwest::Client::new().post(format!("{}/embed", server.url)).body(much().to_string()).send();
+    // Dropped with its connection when the time is over.
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(500), request).await.is_err());
+    texts_are_dropped(&server).await;
+}
+
+async fn texts_are_dropped(server: &Server) {
+    for _ in 0..2400 {
+        let (_, metrics) = server.get("/metrics").await;
+        let dropped = metrics.lines().find_map(|line| line.strip_prefix("em_embed_dropped_texts_total "));
+        if dropped.expect("a counter").parse::<u64>().expect("a number") > 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("no text was dropped in two minutes");
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use em_api::spec::Pooling;
-use em_embed::prepare::{PrepareOptions, PreparedModel, model_dir, prepare_model};
+use em_api::spec::{Device, Dtype, Pooling};
+use em_embed::prepare::{PrepareOptions, PreparedModel, Target, model_dir, prepare_model};
 use serde_json::json;
 
 use super::tiny::{HIDDEN, Model, POSITIONS};
@@ -61,13 +61,42 @@ fn weights_of_another_time_are_hashed_and_of_another_content_written_again() {
 fn graphs_that_end_otherwise_have_names_of_their_own() {
     let model = Model::new(1);
     let with = |pooling, normalize| {
-        let options = PrepareOptions { pooling, normalize, force: false };
+        let options = PrepareOptions { pooling, normalize, ..PrepareOptions::default() };
         let graph = prepare_model(model.dir(), options).expect("a model of our own making").graph;
         graph.file_name().expect("a name").to_string_lossy().into_owned()
     };
     assert_eq!(with(Some(Pooling::Mean), true), "model.onnx");
     assert_eq!(with(Some(Pooling::Cls), true), "model-cls.onnx");
     assert_eq!(with(None, false), "model-mean-raw.onnx");
+}
+
+#[test]
+fn a_graph_for_cuda_has_its_weights_beside_it_and_is_one_of_its_own() {
+    let model = Model::new(1);
+    let cpu = prepare(&model);
+    let on = |dtype| {
+        let target = Target { device: Device::Cuda, dtype };
+        prepare_model(model.dir(), PrepareOptions { target, ..PrepareOptions::default() })
+    };
+    let half = on(Dtype::Float16).expect("a model of our own making");
+    assert!(half.written && half.graph.ends_with("onnx/model-cuda-float16.onnx"));
+    let whole = on(Dtype::Float32).expect("a model of our own making");
+    assert!(whole.graph.ends_with("onnx/model-cuda-float32.onnx"));
+    assert!(!on(Dtype::Float16).expect("there already").written && !prepare(&model).written);
+    let bytes = |graph: &Path| {
+        let begin = format!("{}.", graph.file_stem().expect("a name").to_string_lossy());
+        let files = std::fs::read_dir(model.dir().join("onnx")).expect("a folder").map(|file| file.expect("a file"));
+        let data = files.filter(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            name.starts_with(&begin) && name.ends_with(".data")
+        });
+        data.map(|file| file.metadata().expect("a file").len()).collect::<Vec<_>>()
+    };
+    let (half, whole) = (bytes(&half.graph), bytes(&whole.graph));
+    assert_eq!((half.len(), whole.len(), bytes(&cpu.graph).len()), (1, 1, 0));
+    assert!(half[0] < whole[0], "{half:?} {whole:?}");
+    let refused = on(Dtype::Bfloat16).expect_err("no operators").to_string();
+    assert!(refused.contains("bfloat16 on cuda") && refused.contains("float16 on cuda"), "{refused}");
 }
 
 #[test]
@@ -83,8 +112,8 @@ fn the_lowest_stated_length_counts() {
 
 #[test]
 fn other_models_are_refused_by_name() {
-    let modern = refusal(&Model::new(1).with_config("model_type", json!("modernbert")));
-    assert!(modern.contains("modernbert") && modern.contains("supported: bert"), "{modern}");
+    let other = refusal(&Model::new(1).with_config("model_type", json!("t5")));
+    assert!(other.contains("t5") && other.contains("supported: bert") && other.contains("modernbert"), "{other}");
     let act = refusal(&Model::new(1).with_config("hidden_act", json!("gelu_new")));
     assert!(act.contains("hidden_act") && act.contains("gelu_new"), "{act}");
     let relative = refusal(&Model::new(1).with_config("position_embedding_type", json!("relative_key")));
@@ -105,7 +134,7 @@ fn broken_folders_are_named_and_leave_nothing_behind() {
     let layers = refusal(&Model::new(1).with_config("num_hidden_layers", json!(3)));
     assert!(layers.contains("encoder.layer.2.attention.self.query.weight"), "{layers}");
     let shape = refusal(&Model::new(1).with_config("vocab_size", json!(46)));
-    assert!(shape.contains("[46, 24]") && shape.contains("[45, 24]"), "{shape}");
+    assert!(shape.contains("[46, 32]") && shape.contains("[45, 32]"), "{shape}");
 
     let cut = Model::new(1);
     let weights = cut.dir().join("model.safetensors");

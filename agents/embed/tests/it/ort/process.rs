@@ -44,6 +44,13 @@ impl Server {
         (response.status().as_u16(), response.text().await.expect("text"))
     }
 
+    /// Resident, of the server.
+    pub(super) fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the server lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
@@ -118,8 +125,8 @@ async fn a_taken_port_has_an_exit_code_of_its_own() {
 
 #[tokio::test]
 async fn a_model_that_cannot_be_served_ends_the_process_with_the_reason() {
-    let model = Model::new(1).with_config("model_type", json!("modernbert"));
+    let model = Model::new(1).with_config("model_type", json!("t5"));
     let output = command(model.dir(), "0", &[]).output().expect("EM_TEST_AGENT starts");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("modernbert"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("t5"));
 }

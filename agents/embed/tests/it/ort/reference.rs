@@ -86,7 +86,7 @@ fn gelu(x: f64) -> f64 {
 }
 
 /// Taylor's series; beyond 5 the function is 1 to twelve digits.
-fn erf(x: f64) -> f64 {
+pub(super) fn erf(x: f64) -> f64 {
     if x.abs() > 5.0 {
         return x.signum();
     }

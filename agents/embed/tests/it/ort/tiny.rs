@@ -8,7 +8,8 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-pub(super) const HIDDEN: usize = 24;
+/// Heads of eight numbers: the CUDA operators want multiples of that.
+pub(super) const HIDDEN: usize = 32;
 pub(super) const HEADS: usize = 4;
 pub(super) const INNER: usize = 40;
 pub(super) const LAYERS: usize = 2;
@@ -26,8 +27,13 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new(seed: u64) -> Self {
-        let model = Self { folder: tempfile::tempdir().expect("a temporary folder"), weights: random_weights(seed) };
-        model.json("config.json", &config());
+        Self::of(&config(), random(seed, shapes()))
+    }
+
+    /// With the tokenizer and pooling of [`Model::new`].
+    pub(super) fn of(config: &Value, weights: Weights) -> Self {
+        let model = Self { folder: tempfile::tempdir().expect("a temporary folder"), weights };
+        model.json("config.json", config);
         model.json("tokenizer.json", &tokenizer());
         model.pooling(&["mean_tokens"]);
         model.save("", Dtype::F32);
@@ -138,16 +144,26 @@ fn tokenizer() -> Value {
     })
 }
 
-fn random_weights(seed: u64) -> Weights {
+/// A tensor to make up: its name, its shape, and the number that its values lie around.
+pub(super) type Made = (String, Vec<usize>, f32);
+
+pub(super) fn random(seed: u64, shapes: Vec<Made>) -> Weights {
     let mut state = seed;
     let mut weights = Weights::new();
-    let mut add = |name: String, dims: &[usize], centre: f32| {
+    for (name, dims, centre) in shapes {
         let values = (0..dims.iter().product()).map(|_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             centre + ((state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5) * 0.8
         });
-        weights.insert(name, (dims.to_vec(), values.collect()));
-    };
+        let values = values.collect();
+        weights.insert(name, (dims, values));
+    }
+    weights
+}
+
+fn shapes() -> Vec<Made> {
+    let mut shapes = Vec::new();
+    let mut add = |name: String, dims: &[usize], centre: f32| shapes.push((name, dims.to_vec(), centre));
     add("embeddings.word_embeddings.weight".into(), &[VOCABULARY, HIDDEN], 0.0);
     add("embeddings.position_embeddings.weight".into(), &[POSITIONS, HIDDEN], 0.0);
     add("embeddings.token_type_embeddings.weight".into(), &[2, HIDDEN], 0.0);
@@ -171,5 +187,5 @@ fn random_weights(seed: u64) -> Weights {
         add(format!("{norm}.weight"), &[HIDDEN], 1.0);
         add(format!("{norm}.bias"), &[HIDDEN], 0.0);
     }
-    weights
+    shapes
 }

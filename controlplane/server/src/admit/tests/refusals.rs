@@ -31,6 +31,7 @@ fn all_mistakes_come_at_once() {
     spec.slurm.time: `4 hours` is not a Slurm time; write for example 4h, 90m, 04:00:00 or 1-12:00 (a bare number is minutes)
     spec.slurm.cpus_per_task: unknown field `cpus_per_task`; did you mean `cpusPerTask`?
     spec.backends[1].type: `hugingface` is not a backend type; did you mean `huggingface`? known: ort, vllm, huggingface, tei, openai
+    spec.checks.parity.reference: no backend is named `hff`; did you mean `hf`? known: ort, hf
     "#);
 }
 
@@ -102,10 +103,12 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/backends/0/python", json!("/usr/bin/python3"), "belongs to vllm and huggingface"),
         ("/spec/backends/0/python", json!("python3"), "is not an absolute path"),
         ("/spec/backends/0/apiKeyFile", json!("/key"), "belongs to openai and tei"),
+        ("/spec/backends/0/apiKeyEnv", json!("KEY"), "belongs to openai and tei"),
+        ("/spec/backends/0/binary", json!("/opt/router"), "belongs to tei"),
         ("/spec/backends/0/batch", json!(8), "has no effect on ort"),
         ("/spec/backends/0/dtype", json!("float16"), "ort computes in float32 only"),
         ("/spec/backends/1/dtype", json!("int8"), "cannot compute in int8"),
-        ("/spec/backends/0/image", json!("vllm:latest"), "is not available yet"),
+        ("/spec/backends/0/image", json!("vllm:latest"), "belongs to tei"),
         ("/spec/backends/0/command", json!("serve --port 1"), "expected a list of words"),
         ("/spec/backends/0/command", json!([]), "names no program"),
         ("/spec/backends/0/args", json!("--a"), "expected a list"),
@@ -224,8 +227,28 @@ fn a_running_server_takes_no_settings() {
         with("/spec/backends/0", json!({"name": "far", "type": "openai", "url": "https://host/v1", "args": ["--x"], "batch": 4}));
     let errors = refused(&body);
     assert_eq!(errors.len(), 2, "{errors:?}");
+    let errors = refused(&with("/spec/backends/0", json!({"name": "far", "type": "openai"})));
+    assert_eq!(errors, ["spec.backends[0].url: openai needs `url` (a server that runs already) or `command` (one to start)"]);
     let errors = refused(&with("/spec/backends/0", json!({"name": "far", "type": "tei"})));
-    assert_eq!(errors, ["spec.backends[0].url: tei needs `url` (a server that runs already) or `command` (one to start)"]);
+    assert_eq!(errors, Vec::<String>::new(), "its program is looked for on the node");
+    let both =
+        json!({"name": "far", "type": "tei", "url": "http://host", "apiKeyFile": "/key", "apiKeyEnv": "KEY", "image": "tei.sif"});
+    let errors = refused(&with("/spec/backends/0", both));
+    assert!(errors.len() == 2 && errors[0].contains("give one of the two") && errors[1].contains("no effect"), "{errors:?}");
+}
+
+#[test]
+fn a_reference_that_is_no_backend_is_told_beside_the_faults_of_backends() {
+    let mut body = with("/spec/checks", json!({"parity": {"reference": "hff"}}));
+    set(&mut body, "/spec/backends/0/device", json!("gpu"));
+    let errors = refused(&body);
+    assert!(errors.len() == 2 && errors[1].contains("did you mean `hf`"), "{errors:?}");
+    set(&mut body, "/spec/model", json!({}));
+    assert_eq!(refused(&body).len(), 3, "nor does a missing model hide it: {:?}", refused(&body));
+    // The name of a variant cannot be known when its sweep is wrong.
+    set(&mut body, "/spec/backends/0/sweep", json!({"x": []}));
+    set(&mut body, "/spec/checks/parity/reference", json!("ort-x-1"));
+    assert!(!refused(&body).iter().any(|error| error.contains("no backend is named")), "{:?}", refused(&body));
 }
 
 #[test]

@@ -140,6 +140,7 @@ fn spellings() -> Vec<(&'static str, &'static str, Value)> {
         ("NewBackend", "name", label()),
         ("NewBackend", "python", path()),
         ("NewBackend", "apiKeyFile", path()),
+        ("NewBackend", "binary", path()),
         ("NewBackend", "env", env()),
         (
             "NewBackend",

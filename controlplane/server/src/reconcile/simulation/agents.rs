@@ -285,6 +285,8 @@ impl Agent {
                         self.attempt()
                     ));
                 }
+                let job = stage.slurm.state().jobs[self.job].id.clone();
+                stage.note(format!("measurement of job {job}: {outcome:?}"));
                 if outcome == PutOutcome::Fenced {
                     return self.leave();
                 }

@@ -112,6 +112,16 @@ fn every_mutant_is_caught() {
     assert!(alive.is_empty(), "{alive:?} live on after {MUTANT_SEEDS} seeds");
 }
 
+/// Beyond the range that every run plays: each of them broke a promise once.
+#[test]
+fn what_broke_once_stays_mended() {
+    let template = Template::new();
+    for seed in [2_616, 3_377] {
+        let history = play(seed, &template.path());
+        assert_eq!(history.broken, None, "seed {seed}\n{}", history.trace.join("\n"));
+    }
+}
+
 #[test]
 fn a_seed_replays_exactly() {
     let template = Template::new();

@@ -206,6 +206,9 @@ impl Stage {
         if now().duration_since(self.checks.calm_since.unwrap_or_else(now)) > CALM {
             let open = self.store.open_experiments().await.expect("the database");
             let names: Vec<String> = open.iter().map(|one| format!("{} {}", one.stored.name, one.stored.phase.as_str())).collect();
+            for attempt in open.iter().flat_map(|one| &one.attempts).filter(|attempt| !attempt.ended()) {
+                self.note(format!("attempt {} of shard {}: {:?}", attempt.number, attempt.shard, attempt.state));
+            }
             self.broken(format!("no rest {CALM:#} after the last fault: {names:?}"));
         }
         if !matches!(self.server, Server::Up(_)) || self.look_at.duration_since(now()) < SignedDuration::from_secs(1) {

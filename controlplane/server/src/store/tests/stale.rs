@@ -6,6 +6,7 @@ use em_api::status::Phase;
 
 use super::*;
 use crate::store::events::NewEvent;
+use crate::store::handed_in::{Delivery, PutOutcome};
 use crate::store::transitions::Standing;
 
 fn standing(phase: Phase) -> Standing {
@@ -85,6 +86,27 @@ async fn an_ended_experiment_does_not_run_again_by_a_patch() {
     base.store.save_standing(read.uid, read.revision, &standing(Phase::Failed), &[]).await.unwrap();
     let refused = base.store.patch_experiment("over", &wish(Desired::Suspended), None, "me").await;
     assert!(matches!(refused, Err(Error::AlreadyEnded { .. })));
+}
+
+#[tokio::test]
+async fn a_measurement_makes_a_standing_stale_and_comes_too_late_for_one_that_has_ended() {
+    let (base, stored, attempt) = Base::with_job("ended").await;
+    base.claim(attempt, "n", 0).await;
+    let (first, second) = (base.measurement(&stored, 0, attempt).await, base.measurement(&stored, 1, attempt).await);
+    let put = async |measurement: &Measurement, delivery| {
+        base.store.put_measurement(attempt, measurement, delivery).await.unwrap().0
+    };
+    let blind = base.store.stored("ended").await.unwrap().revision;
+    assert_eq!(put(&first, Delivery::Agent).await, PutOutcome::Accepted);
+    let refused = base.store.save_standing(stored.uid, blind, &standing(Phase::Failed), &[]).await;
+    assert!(matches!(refused, Err(Error::Stale(_))), "decided without the measurement: {refused:?}");
+    let seen = base.store.stored("ended").await.unwrap().revision;
+    base.store.save_standing(stored.uid, seen, &standing(Phase::Failed), &[]).await.unwrap();
+    for delivery in [Delivery::Agent, Delivery::Spool] {
+        assert_eq!(put(&second, delivery).await, PutOutcome::Fenced, "what people were told stays");
+        assert_eq!(put(&first, delivery).await, PutOutcome::Same, "its answer may have been lost");
+    }
+    assert_eq!(base.store.handed(stored.uid).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `POST /experiments`.
 
+use std::collections::HashSet;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -88,6 +90,9 @@ async fn yaml_says_the_same_as_json() {
     }
     let json = server.ask(Method::POST, "/experiments").json(&experiment("demo")).send().await.unwrap();
     assert_eq!(json.status(), StatusCode::OK);
+    let two = server.ask(Method::POST, "/experiments").header("content-type", "application/yaml").body(format!("{YAML}---{YAML}"));
+    let refused = problem(two.send().await.unwrap(), StatusCode::BAD_REQUEST).await;
+    assert!(refused.detail.contains("post one experiment a request"), "{}", refused.detail);
     assert_eq!(names(&server).await, ["demo"]);
     server.stop().await;
 }
@@ -103,6 +108,13 @@ async fn a_dry_run_shows_the_script_and_stores_nothing() {
     assert!(script.starts_with("#!/bin/bash -l\n") && script.contains("#SBATCH --partition=main"), "{script}");
     assert_eq!(answer["status"]["trials"]["total"], 12);
     assert_eq!(names(&server).await, Vec::<String>::new());
+    let rows = answer["trials"].as_array().unwrap();
+    let cells: HashSet<String> = rows.iter().map(Value::to_string).collect();
+    assert!(rows.len() == 12 && cells.len() == 12 && rows.iter().all(|row| row["job"] == 1), "each trial once: {rows:?}");
+    let repetitions: Vec<u64> = rows.iter().map(|row| row["repetition"].as_u64().unwrap()).collect();
+    assert!(repetitions.is_sorted(), "in the order of execution: {repetitions:?}");
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("missing in the store: model") && warnings.contains("setup --store"), "{warnings}");
 
     // It refuses what a creation would refuse.
     server.post(experiment("demo")).await;

@@ -3,7 +3,7 @@
 
 use em_controlplane::store::access::Role;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::raw::exchange;
 use super::server::{Server, experiment};
@@ -137,6 +137,13 @@ async fn a_query_that_means_nothing_is_400_with_its_code() {
     ] {
         let reply = server.raw("GET", path.as_bytes(), &[], b"").await.expect("an answer");
         wrong.extend(reply.differs_from(400, code).map(|difference| format!("{path}: {difference}")));
+    }
+    for (path, told) in [
+        ("/experiments?limit=-1", "limit is a whole number, not `-1`"),
+        ("/experiments/demo/events?watch=yes", "watch is true or false, not `yes`"),
+    ] {
+        let problem: Value = server.get(path).await.json().await.unwrap();
+        assert_eq!(problem["detail"], told, "{path}");
     }
     let body = serde_json::to_vec(&experiment("other")).unwrap();
     for query in [
