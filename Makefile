@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu test-slurm test-chaos test-api test-sim bench-slurm bench-api bench-services test-fuzz test-clients test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-gpu test-slurm test-chaos test-api test-sim test-long bench-slurm bench-api bench-load bench-services test-fuzz test-clients test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -28,6 +28,9 @@ test-api: ## 5,000 requests and more, right and wrong ones, made from /openapi.j
 test-sim: ## 20,000 seeded histories of the control plane, and its mutants (EM_SIM_SEEDS=, EM_SIM_SEED=17 replays one)
 	EM_SIM_SEEDS=$${EM_SIM_SEEDS:-20000} cargo test --locked --release -p em-controlplane --lib simulation -- --nocapture
 
+test-long: ## Times of the load generator held to 1 % or 1 ms against scripted servers: a quiet machine, two minutes
+	cargo test --locked -p em-load --features long-tests --test it -- --test-threads=1 known search
+
 test-fuzz: ## 10,000 random requests and disconnects to our embedding server (EM_FUZZ_SEED=)
 	@scripts/test-fuzz.sh
 
@@ -43,12 +46,15 @@ bench-slurm: ## Jobs a second by sbatch and slurmrestd against plain sbatch; lis
 bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 experiments; two minutes
 	cargo bench --locked -p em-controlplane --bench api
 
+bench-load: ## Requests/s and MB/s of the load generator against a null server, its slip, and oha or wrk beside it where installed; two minutes
+	cargo bench --locked -p em-load --bench load
+
 test-gpu: ## The packed graphs on a GPU against plain references (EM_TEST_ORT_GPU=/path/libonnxruntime.so, a CUDA build)
 	cargo test --locked --release -p em-embed --features gpu-tests --test gpu -- --test-threads=1
 
-test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos`, `test-api`, `test-fuzz` and `test-clients`
+test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos`, `test-api`, `test-fuzz`, `test-clients` and `test-long`
 	@scripts/test.sh
-	@$(MAKE) --no-print-directory test-sim test-slurm test-chaos test-api test-fuzz test-clients
+	@$(MAKE) --no-print-directory test-sim test-slurm test-chaos test-api test-fuzz test-clients test-long
 
 check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh

@@ -49,9 +49,20 @@ pub struct Cell {
     pub success_rate: Option<f64>,
     pub resources: Resources,
     pub cold_start: Option<ColdStart>,
+    /// Against the experiment's `slo`; absent without one, or when nothing was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloCheck>,
     /// Why no number of this cell counts, whatever was measured: the backend's vectors failed the parity gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SloCheck {
+    /// Absent: the requests of valid trials cannot carry the percentile.
+    pub met: Option<bool>,
+    pub message: String,
 }
 
 /// A mean over repetitions with a 95 % t interval on the log scale. `low`/`high` are absent below 2 repetitions.

@@ -43,6 +43,7 @@ fn two_trials_on_ort_arrive_with_vectors_samples_and_a_farewell() {
         assert!(load.requests_ok > 0 && load.counts.errors() == 0, "{:?}", load.counts);
         assert_eq!(load.texts_ok, load.requests_ok * batch_size);
         assert_eq!(load.embedding_dim, Some(384));
+        assert!(load.generator.headroom_requests_per_s.is_some_and(|most| most > 0.0), "measured once, known from then on");
         assert_eq!(u64::from(measurement.batch_size), batch_size);
         let service = measurement.service.as_ref().expect("a service report");
         assert_eq!(service.kind, "ort");

@@ -7,7 +7,7 @@ use super::escape;
 
 type Column = (&'static str, fn(&Cell) -> String);
 
-const COLUMNS: [Column; 42] = [
+const COLUMNS: [Column; 43] = [
     ("backend", |cell| cell.backend.clone()),
     ("batch_size_texts", |cell| cell.batch_size.to_string()),
     ("concurrency_requests", |cell| if let LoadLevel::Concurrency(users) = cell.load { users.to_string() } else { String::new() }),
@@ -37,6 +37,7 @@ const COLUMNS: [Column; 42] = [
     ("latency_max_ms", |cell| number(cell.latency_ms.max)),
     ("latency_withheld", |cell| withheld(cell)),
     ("success_ratio", |cell| number(cell.success_rate)),
+    ("slo_met", |cell| cell.slo.as_ref().and_then(|slo| slo.met).map_or_else(String::new, |met| met.to_string())),
     ("requests_ok", |cell| cell.counts.ok.to_string()),
     ("requests_late", |cell| cell.counts.late.to_string()),
     ("requests_refused", |cell| cell.counts.refused.to_string()),

@@ -102,6 +102,10 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
     let used: &[&str] = if gpu { &["GPU use", "GPU memory", "Power, W", "J per million texts"] } else { &["CPU, cores", "Memory"] };
     used.iter().for_each(|text| name(text, true));
     name("Cold start, s", true);
+    let slo = results.cells.iter().any(|cell| cell.slo.is_some());
+    if slo {
+        name("SLO", false);
+    }
     name("Vectors", false);
     name("Valid trials", false);
     for cell in &results.cells {
@@ -136,6 +140,19 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
             "no valid trial of a service that was started here",
             |s| format!("{s:.1}"),
         ));
+        if slo {
+            row.push(match &cell.slo {
+                None => table.missing("no valid trial"),
+                Some(check) => {
+                    let (word, tone) = match check.met {
+                        Some(true) => ("met", Tone::Good),
+                        Some(false) => ("missed", Tone::Bad),
+                        None => ("unknown", Tone::Doubtful),
+                    };
+                    Field { minor: Some(check.message.clone()), ..toned(word, tone) }
+                }
+            });
+        }
         row.push(quality(results.parity.iter().find(|one| one.backend == cell.backend)));
         row.push(repetitions(cell));
         table.rows.push(row);

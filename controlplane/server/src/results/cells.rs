@@ -7,7 +7,7 @@ use em_api::spec::{LoadLevel, Spec};
 use em_stats::interval;
 
 use super::trials::Trial;
-use super::{latency, load_levels, resources};
+use super::{latency, load_levels, resources, slo};
 
 /// All cells of the matrix, measured or not: by batch size, load level and backend.
 pub(crate) fn compute(spec: &Spec, trials: &[Trial<'_>], parity: &[Parity]) -> Vec<Cell> {
@@ -18,7 +18,8 @@ pub(crate) fn compute(spec: &Spec, trials: &[Trial<'_>], parity: &[Parity]) -> V
                 let own: Vec<&Trial> = trials.iter().filter(|trial| belongs(trial, &backend.name, *batch_size, load)).collect();
                 let gate = parity.iter().find(|one| one.backend == backend.name && one.verdict == ParityVerdict::Failed);
                 let void = gate.filter(|_| own.iter().any(|trial| trial.report.is_some())).map(|gate| gate.message.clone());
-                cells.push(Cell { void, ..cell(&backend.name, *batch_size, load, &own) });
+                let cell = Cell { void, ..cell(&backend.name, *batch_size, load, &own) };
+                cells.push(Cell { slo: spec.slo.as_ref().and_then(|slo| slo::check(slo, &cell)), ..cell });
             }
         }
     }
@@ -56,6 +57,7 @@ fn cell(backend: &str, batch_size: u32, load: LoadLevel, trials: &[&Trial<'_>]) 
         counts,
         resources: resources::over(&parts),
         cold_start: cold_start(&valid),
+        slo: None,
         void: None,
     }
 }

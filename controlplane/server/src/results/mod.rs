@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 mod latency;
 mod parity;
 mod resources;
+mod slo;
 #[cfg(test)]
 mod tests;
 mod trials;

@@ -469,6 +469,25 @@ fn a_missing_cell_is_there_empty_and_costs_its_backend() {
 }
 
 #[test]
+fn an_slo_is_met_missed_or_unknown() {
+    let mut input = small();
+    let met = |input: &ResultsInput, backend: &str| cell(&compute(input), backend).slo.clone().map(|slo| slo.met);
+    assert_eq!(met(&input, "a"), None, "none was asked for");
+    let slo = |p99_ms, success_rate| Some(em_api::spec::Slo { p99_ms, success_rate });
+    input.experiment.spec.slo = slo(Some(60.0), Some(0.999));
+    assert_eq!(met(&input, "a"), Some(Some(true)));
+    input.experiment.spec.slo = slo(Some(40.0), None);
+    assert_eq!(met(&input, "a"), Some(Some(false)));
+    input.experiment.spec.slo = slo(Some(60.0), None);
+    input.measurements.retain(|one| one.repetition == 1);
+    assert_eq!(met(&input, "b"), Some(None), "500 requests carry no p99");
+    report(&mut input.measurements[0]).counts.timed_out = 5;
+    input.experiment.spec.slo = slo(None, Some(0.999));
+    let checked = cell(&compute(&input), "a").slo.clone().expect("checked");
+    assert_eq!((checked.met, checked.message.as_str()), (Some(false), "success 99.50 % of 99.90 %"));
+}
+
+#[test]
 fn an_empty_experiment_has_results_without_numbers() {
     let results = compute(&fixture::experiment(&["a", "b"], &[16, 32], 3));
     assert_eq!((results.cells.len(), results.trials.len(), results.complete), (4, 0, false));
