@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` runs the main job on real input, `make test` passes the tests. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm test-chaos test-api test-sim test-long bench-slurm bench-api bench-load bench-services test-fuzz test-clients test-full check build web fmt cluster-up cluster-down serve clean
+.PHONY: help demo test test-gpu test-slurm test-chaos test-api test-sim test-long bench-slurm bench-api bench-load bench-services test-fuzz test-clients test-full check build web fmt cluster-up cluster-down serve clean
 
 BACKENDS ?= ort,huggingface,vllm
 
@@ -29,7 +29,7 @@ test-sim: ## 20,000 seeded histories of the control plane, and its mutants (EM_S
 	EM_SIM_SEEDS=$${EM_SIM_SEEDS:-20000} cargo test --locked --release -p em-controlplane --lib simulation -- --nocapture
 
 test-long: ## Times of the load generator held to 1 % or 1 ms against scripted servers: a quiet machine, two minutes
-	cargo test --locked --release -p em-load --features long-tests --test it -- known search
+	cargo test --locked --release -p em-load --features long-tests --test it -- --test-threads=1 known search
 
 test-fuzz: ## 10,000 random requests and disconnects to our embedding server (EM_FUZZ_SEED=)
 	@scripts/test-fuzz.sh
@@ -48,6 +48,9 @@ bench-api: ## Creates a second by 64 clients, lists and memory with 100,000 expe
 
 bench-load: ## Requests/s and MB/s of the load generator against a null server, its slip, and oha or wrk beside it where installed; two minutes
 	cargo bench --locked -p em-load --bench load
+
+test-gpu: ## The packed graphs on a GPU against plain references (EM_TEST_ORT_GPU=/path/libonnxruntime.so, a CUDA build)
+	cargo test --locked --release -p em-embed --features gpu-tests --test gpu -- --test-threads=1
 
 test-full: ## All tests that need no GPU: `make test`, then `make test-sim`, `test-slurm`, `test-chaos`, `test-api`, `test-fuzz`, `test-clients` and `test-long`
 	@scripts/test.sh

@@ -88,16 +88,35 @@ impl CudaSession {
 
     /// Records every shape. To be called on the thread that will run the batches, by one thread at a time: CUDA graphs
     /// belong to their thread, and two recordings at once fail.
+    ///
+    /// All that outlives a run is allocated before the first recording. A recorded graph writes its intermediate values to
+    /// memory that ONNX Runtime holds for free after the run; a tensor put there later would be overwritten by each replay.
     pub(crate) fn warm_up(&mut self) -> Result<(), BatchError> {
-        for (number, shape) in Shape::captured(self.max_length).into_iter().enumerate() {
-            let captured = self.capture(shape, number + 1)?;
-            self.captured.insert(shape, captured);
+        let shapes = Shape::captured(self.max_length);
+        let mut longest = 8;
+        while longest < self.max_length.next_power_of_two() {
+            longest *= 2;
+            self.keep_band(longest)?;
+        }
+        for shape in &shapes {
+            self.keep_band(shape.longest)?;
+        }
+        for (number, shape) in shapes.iter().enumerate() {
+            let captured = self.bind(*shape, number + 1)?;
+            self.captured.insert(*shape, captured);
+        }
+        for shape in &shapes {
+            let Captured { binding, options, .. } = &self.captured[shape];
+            // The first runs settle memory, the next is recorded, the last is a replay.
+            for _ in 0..3 {
+                self.session.run_binding_with_options(binding, options)?;
+            }
         }
         let longest = vec![1_u32; self.max_length];
         self.run(&[&longest, &[1; 4]]).map(drop)
     }
 
-    fn capture(&mut self, shape: Shape, number: usize) -> Result<Captured, BatchError> {
+    fn bind(&self, shape: Shape, number: usize) -> Result<Captured, BatchError> {
         let mut options = RunOptions::new()?;
         options.set(GRAPH_ID, number.to_string())?;
         let mut binding = self.session.create_binding()?;
@@ -107,17 +126,21 @@ impl CudaSession {
         let positions = self.bound(&mut binding, "pos", &[1, tokens], &first.positions)?;
         let owners = self.bound(&mut binding, "seg", &[1, tokens], &first.owners)?;
         let starts = self.bound(&mut binding, "cu", &[rows + 1], &first.starts)?;
-        self.bound(&mut binding, "off", &[rows, shape.longest], &vec![0_i32; rows * shape.longest])?;
-        self.bound(&mut binding, "rows", &[rows, 1], &(0..rows as i32).collect::<Vec<_>>())?;
-        self.bind_band(&mut binding, shape.longest)?;
+        self.bind_fixed(&mut binding, shape)?;
         let vectors = Tensor::<f32>::new(&self.device, [rows, self.dim])?;
         let at = DeviceTensor::of(&vectors);
         binding.bind_output("embedding", vectors)?;
-        // The first runs settle memory, the next is recorded, the last is a replay.
-        for _ in 0..3 {
-            self.session.run_binding_with_options(&binding, &options)?;
-        }
         Ok(Captured { binding, options, ids, positions, owners, starts, vectors: at })
+    }
+
+    /// The inputs that only the shape decides.
+    fn bind_fixed(&self, binding: &mut IoBinding, Shape { rows, longest, .. }: Shape) -> Result<(), BatchError> {
+        self.bound(binding, "off", &[rows, longest], &vec![0_i32; rows * longest])?;
+        self.bound(binding, "rows", &[rows, 1], &(0..rows as i32).collect::<Vec<_>>())?;
+        if let Some(band) = self.bands.get(&longest) {
+            binding.bind_input("band", band)?;
+        }
+        Ok(())
     }
 
     /// A new tensor on the device, bound for good.
@@ -143,13 +166,12 @@ impl CudaSession {
         Ok(tensor)
     }
 
-    fn bind_band(&mut self, binding: &mut IoBinding, longest: usize) -> Result<(), BatchError> {
-        let Some(window) = self.window else { return Ok(()) };
-        if !self.bands.contains_key(&longest) {
+    fn keep_band(&mut self, longest: usize) -> Result<(), BatchError> {
+        if let (Some(window), false) = (self.window, self.bands.contains_key(&longest)) {
             let band = self.band(longest, window)?;
             self.bands.insert(longest, band);
         }
-        Ok(binding.bind_input("band", &self.bands[&longest])?)
+        Ok(())
     }
 
     /// `[1, 1, longest, longest]`.
@@ -195,9 +217,7 @@ impl CudaSession {
         self.bound(&mut binding, "pos", &[1, tokens], &layout.positions)?;
         self.bound(&mut binding, "seg", &[1, tokens], &layout.owners)?;
         self.bound(&mut binding, "cu", &[rows + 1], &layout.starts)?;
-        self.bound(&mut binding, "off", &[rows, shape.longest], &vec![0_i32; rows * shape.longest])?;
-        self.bound(&mut binding, "rows", &[rows, 1], &(0..rows as i32).collect::<Vec<_>>())?;
-        self.bind_band(&mut binding, shape.longest)?;
+        self.bind_fixed(&mut binding, shape)?;
         let vectors = Tensor::<f32>::new(&self.device, [rows, self.dim])?;
         let at = DeviceTensor::of(&vectors);
         binding.bind_output("embedding", vectors)?;

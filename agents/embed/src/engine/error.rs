@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::prepare::SourceError;
+use crate::prepare::{SourceError, Target};
 
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error(transparent)]
     Model(#[from] SourceError),
-    #[error("{} has no graph for these options yet: em-agent model prepare {} writes it", dir.display(), dir.display())]
-    NotPrepared { dir: PathBuf },
+    #[error(
+        "{} has no graph for these options yet: em-agent model prepare {} --device {} --dtype {} writes it",
+        dir.display(), dir.display(), target.device_name(), target.dtype.as_str()
+    )]
+    NotPrepared { dir: PathBuf, target: Target },
     #[error("max length {wanted} is not between 3 and {most}, the most that the model takes")]
     MaxLength { wanted: usize, most: usize },
     #[error("reading {}", path.display())]

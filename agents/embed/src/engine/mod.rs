@@ -16,7 +16,7 @@ mod unpadded;
 mod worker;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use em_api::spec::{Device, Dtype, Pooling};
@@ -89,7 +89,7 @@ pub struct Engine {
     tokenisers: Tokenisers,
     metrics: Arc<Metrics>,
     info: EngineInfo,
-    _workers: Workers,
+    workers: Workers,
 }
 
 impl Engine {
@@ -98,7 +98,7 @@ impl Engine {
         let dir = options.model_dir.as_path();
         let target = Target { device: options.device, dtype: options.dtype };
         let prepared = prepare::prepared(dir, options.pooling, options.normalize, target)?
-            .ok_or_else(|| EngineError::NotPrepared { dir: dir.to_owned() })?;
+            .ok_or_else(|| EngineError::NotPrepared { dir: dir.to_owned(), target })?;
         let max_length = max_length(options.max_length, &prepared.info)?;
         let tokenizer = TextTokenizer::load(dir, max_length)?;
 
@@ -113,12 +113,12 @@ impl Engine {
         let token_budget = options.token_budget.unwrap_or(default_budget);
         let queue = Arc::new(Queue::new(options.max_queue, token_budget));
         let metrics = Arc::new(Metrics::new(&queue.dropped));
-        let mut workers = Workers { queue: Arc::clone(&queue), threads: Vec::new() };
+        let workers = Workers { queue: Arc::clone(&queue), threads: Mutex::default() };
         for number in 0..sessions {
             // The cores that do not divide go to the first ones.
             let threads = (threads / sessions + usize::from(number < threads % sessions)).max(1);
             let session = GraphSession::load(&library, &prepared, threads, max_length)?;
-            workers.threads.push(worker::start(session, Arc::clone(&queue), Arc::clone(&metrics))?);
+            workers.add(worker::start(session, Arc::clone(&queue), Arc::clone(&metrics))?);
         }
         let info = EngineInfo {
             device: options.device,
@@ -137,7 +137,7 @@ impl Engine {
         };
         let tokenizer_threads = options.tokenizer_threads.unwrap_or_else(|| (allowed_cores() / 2).clamp(1, 8));
         let tokenisers = Tokenisers::start(tokenizer, tokenizer_threads);
-        Ok(Self { tokenisers, queue, metrics, info, _workers: workers })
+        Ok(Self { tokenisers, queue, metrics, info, workers })
     }
 
     pub fn info(&self) -> &EngineInfo {
@@ -159,21 +159,38 @@ impl Engine {
     pub fn close(&self) {
         self.queue.close();
     }
+
+    /// Closes and waits until the last accepted text is done and the sessions are gone; blocks. To be called before the
+    /// process ends, also where others still hold the engine: CUDA's libraries crash when they are unloaded under a session.
+    pub fn end(&self) {
+        self.workers.end();
+    }
 }
 
 /// The batcher threads. Dropped, they finish the texts that were accepted, and end.
 struct Workers {
     queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Workers {
+    fn add(&self, thread: JoinHandle<()>) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    fn end(&self) {
+        self.queue.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A panic of the batcher was reported by its own thread; requests then ended with `Closed`.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.queue.close();
-        for thread in self.threads.drain(..) {
-            // A panic of the batcher was reported by its own thread; requests then ended with `Closed`.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 

@@ -66,8 +66,10 @@ fn own_command(launch: &Launch, command: &[String], port: u16) -> Result<Plan, S
 
 fn ort(launch: &Launch, port: u16) -> Result<Plan, String> {
     let folder = inputs::model_folder(launch)?;
-    if inputs::dtype(launch) != Dtype::Float32 {
-        return Err(format!("dtype: {} computes in float32 only; set `dtype: float32` on this backend", launch.backend.name));
+    let dtype = inputs::dtype(launch);
+    if dtype != Dtype::Float32 && (dtype, launch.backend.device) != (Dtype::Float16, Device::Cuda) {
+        let name = &launch.backend.name;
+        return Err(format!("dtype: {name} computes in float32, and on cuda in float16; set `dtype: float32` on this backend"));
     }
     if launch.backend.batch.is_some() {
         return Err("batch: ort forms batches by tokens; set `args: [--token-budget, \"4096\"]` instead".into());
@@ -92,6 +94,9 @@ fn ort(launch: &Launch, port: u16) -> Result<Plan, String> {
         args.extend(["--library".into(), library.display().to_string()]);
         versions.extend(entry.details.get("onnxruntime").map(|version| ("onnxruntime".to_owned(), version.clone())));
         cuda = inputs::cuda_libraries(launch, &entry);
+    }
+    if dtype != Dtype::Float32 {
+        args.extend(["--dtype".into(), dtype.as_str().into()]);
     }
     if !launch.model.normalize {
         args.push("--no-normalize".into());

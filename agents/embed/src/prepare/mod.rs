@@ -78,11 +78,18 @@ impl Default for Target {
 }
 
 impl Target {
+    pub(crate) fn device_name(self) -> &'static str {
+        match self.device {
+            Device::Cpu => "cpu",
+            Device::Cuda => "cuda",
+        }
+    }
+
     fn float(self) -> Result<Float, PrepareError> {
         match self {
             Self { dtype: Dtype::Float32, .. } => Ok(Float::F32),
             Self { device: Device::Cuda, dtype: Dtype::Float16 } => Ok(Float::F16),
-            Self { device, dtype } => Err(PrepareError::Dtype { device, dtype }),
+            _ => Err(PrepareError::Dtype(self)),
         }
     }
 }
@@ -121,8 +128,8 @@ pub struct PreparedModel {
 pub enum PrepareError {
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("no graph of {} on {}: float32 runs on both devices, float16 on cuda (the operators take no other)", .dtype.as_str(), device_name(*.device))]
-    Dtype { device: Device, dtype: Dtype },
+    #[error("no graph of {} on {}: float32 runs on both devices, float16 on cuda (the operators take no other)", .0.dtype.as_str(), .0.device_name())]
+    Dtype(Target),
     #[error(
         "cannot write {}: make the model's folder writable for this account or prepare the model where it is",
         path.display()
@@ -152,7 +159,7 @@ pub fn run(args: PrepareArgs) -> anyhow::Result<()> {
         prepared.graph.display(),
         pooling_name(pooling),
         target.dtype.as_str(),
-        device_name(target.device)
+        target.device_name()
     );
     Ok(())
 }
@@ -263,13 +270,6 @@ pub fn pooling_name(pooling: Pooling) -> &'static str {
         Pooling::Mean => "mean",
         Pooling::Cls => "cls",
         Pooling::Last => "last",
-    }
-}
-
-fn device_name(device: Device) -> &'static str {
-    match device {
-        Device::Cpu => "cpu",
-        Device::Cuda => "cuda",
     }
 }
 

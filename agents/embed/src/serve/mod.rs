@@ -158,6 +158,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     tracing::info!(signal, "open requests end, then the service stops");
     let (_, ended) = tokio::join!(handle.stop(true), server);
+    tokio::task::spawn_blocking(move || service.engine.end()).await.context("ending the engine")?;
     ended.context("stopping the server")
 }
 

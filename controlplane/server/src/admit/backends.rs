@@ -223,8 +223,10 @@ fn check_dtype(backend: &Backend, model: Dtype, object: &mut Object<'_>) {
         return;
     }
     let message = match (backend.kind, dtype) {
+        (BackendKind::Ort, Dtype::Float16) if backend.device == Device::Cuda => return,
         (BackendKind::Ort, Dtype::Float16 | Dtype::Bfloat16 | Dtype::Int8) => {
-            format!("ort computes in float32 only, not in {}; set `dtype: float32` on this backend", dtype.as_str())
+            let only = "ort computes in float32, and on cuda in float16";
+            format!("{only}, not in {} on this device; set `dtype: float32` on this backend", dtype.as_str())
         }
         (BackendKind::Vllm | BackendKind::Huggingface, Dtype::Int8) => {
             format!("{} cannot compute in int8; choose float32, float16 or bfloat16", backend.kind)

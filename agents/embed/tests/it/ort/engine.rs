@@ -102,10 +102,10 @@ fn a_folder_without_a_graph_comes_with_the_cure() {
 #[test]
 fn cuda_that_is_not_there_never_becomes_the_cpu() {
     let model = Model::new(1);
-    let target = Target { device: Device::Cuda, dtype: Dtype::Float32 };
+    let target = Target { device: Device::Cuda, dtype: Dtype::Float16 };
     prepare_model(model.dir(), PrepareOptions { target, ..PrepareOptions::default() }).expect("a model of our own making");
     let mut wanted = options(&model);
-    wanted.device = Device::Cuda;
+    (wanted.device, wanted.dtype) = (Device::Cuda, Dtype::Float16);
     let refused = Engine::load(wanted).map(drop).expect_err("this library has no CUDA");
     assert!(matches!(refused, EngineError::Cuda { .. }), "{refused:?}");
 }

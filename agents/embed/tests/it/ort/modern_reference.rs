@@ -41,7 +41,7 @@ pub(super) fn config(newer: bool) -> Value {
 }
 
 fn local(layer: usize) -> bool {
-    layer % 3 != 0
+    !layer.is_multiple_of(3)
 }
 
 pub(super) fn shapes() -> Vec<Made> {
@@ -105,14 +105,14 @@ fn attention(rows: &Rows, local: bool) -> Rows {
     };
     let mut context = vec![vec![0.0; HIDDEN]; rows.len()];
     for head in 0..HEADS {
-        for from in 0..rows.len() {
+        for (from, context) in context.iter_mut().enumerate() {
             let query = turned(from, 0, head);
             let seen = (0..rows.len()).filter(|to| !local || from.abs_diff(*to) <= WINDOW);
             let shares: Vec<(usize, f64)> =
                 seen.map(|to| (to, (dot(&query, &turned(to, 1, head)) / (SIZE as f64).sqrt()).exp())).collect();
             let total: f64 = shares.iter().map(|(_, share)| share).sum();
             for (to, share) in shares {
-                (0..SIZE).for_each(|i| context[from][head * SIZE + i] += share / total * part(to, 2, head)[i]);
+                (0..SIZE).for_each(|i| context[head * SIZE + i] += share / total * part(to, 2, head)[i]);
             }
         }
     }

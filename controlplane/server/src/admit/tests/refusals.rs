@@ -106,7 +106,7 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/backends/0/apiKeyEnv", json!("KEY"), "belongs to openai and tei"),
         ("/spec/backends/0/binary", json!("/opt/router"), "belongs to tei"),
         ("/spec/backends/0/batch", json!(8), "has no effect on ort"),
-        ("/spec/backends/0/dtype", json!("float16"), "ort computes in float32 only"),
+        ("/spec/backends/0/dtype", json!("float16"), "ort computes in float32, and on cuda in float16"),
         ("/spec/backends/1/dtype", json!("int8"), "cannot compute in int8"),
         ("/spec/backends/0/image", json!("vllm:latest"), "belongs to tei"),
         ("/spec/backends/0/command", json!("serve --port 1"), "expected a list of words"),

@@ -140,6 +140,11 @@ fn spellings() -> Vec<(&'static str, &'static str, Value)> {
         ("NewBackend", "name", label()),
         ("NewBackend", "python", path()),
         ("NewBackend", "apiKeyFile", path()),
+        (
+            "NewBackend",
+            "apiKeyEnv",
+            json!({"type": ["string", "null"], "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "description": "A variable of the job that holds the bearer token."}),
+        ),
         ("NewBackend", "binary", path()),
         ("NewBackend", "env", env()),
         (
