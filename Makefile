@@ -29,7 +29,7 @@ test-sim: ## 20,000 seeded histories of the control plane, and its mutants (EM_S
 	EM_SIM_SEEDS=$${EM_SIM_SEEDS:-20000} cargo test --locked --release -p em-controlplane --lib simulation -- --nocapture
 
 test-long: ## Times of the load generator held to 1 % or 1 ms against scripted servers: a quiet machine, two minutes
-	cargo test --locked -p em-load --features long-tests --test it -- --test-threads=1 known search
+	cargo test --locked --release -p em-load --features long-tests --test it -- --test-threads=1 known search
 
 test-fuzz: ## 10,000 random requests and disconnects to our embedding server (EM_FUZZ_SEED=)
 	@scripts/test-fuzz.sh
