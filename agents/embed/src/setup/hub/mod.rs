@@ -111,17 +111,17 @@ impl Hub {
             return Ok(Fetched { folder, commit, bytes: 0, new: false });
         }
         let (commit, bytes, part) = if self.offline {
-            let (commit, part) = self.from_cache(store, id, revision)?;
+            let (commit, part) = self.cached(store, id, revision)?;
             (commit, 0, part)
         } else {
-            self.from_endpoint(store, id, revision, say).await?
+            self.downloaded(store, id, revision, say).await?
         };
         place(&part, &folder)?;
         self.record(store, &key, id, revision, &commit, &folder)?;
         Ok(Fetched { folder, commit, bytes, new: true })
     }
 
-    fn from_cache(&self, store: &Path, id: &str, revision: &str) -> Result<(String, PathBuf), HubError> {
+    fn cached(&self, store: &Path, id: &str, revision: &str) -> Result<(String, PathBuf), HubError> {
         let missing = || HubError::NotCached {
             id: id.to_owned(),
             revision: revision.to_owned(),
@@ -136,7 +136,7 @@ impl Hub {
         Ok((snapshot.commit, part))
     }
 
-    async fn from_endpoint(
+    async fn downloaded(
         &self,
         store: &Path,
         id: &str,
