@@ -8,8 +8,10 @@ use super::command::{Plan, pooling};
 use super::{Launch, inputs};
 
 const PROGRAM: &str = "text-embeddings-router";
-/// Limits of a request, not settings of the server: its defaults (32 texts, 2 MB) refuse what the other kinds take.
-const CLIENT_LIMITS: [(&str, &str); 2] = [("--max-client-batch-size", "8192"), ("--payload-limit", "67108864")];
+/// Limits of clients, not settings of the server: its defaults (32 texts a request, 2 MB, 512 texts waiting) refuse what the other
+/// kinds take.
+const CLIENT_LIMITS: [(&str, &str); 3] =
+    [("--max-client-batch-size", "8192"), ("--payload-limit", "67108864"), ("--max-concurrent-requests", "65536")];
 
 /// Errors: the field and the cure.
 pub(super) fn tei(launch: &Launch, port: u16) -> Result<Plan, String> {

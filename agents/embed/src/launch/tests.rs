@@ -143,7 +143,7 @@ fn tei_is_its_own_program_with_limits_that_take_what_the_others_take() {
     launch.model.pooling = Pooling::Last;
     let plan = command::plan(&launch, 8003).expect("plan");
     assert_eq!(plan.program, program);
-    insta::assert_snapshot!(plan.args.join(" "), @"--model-id / --served-model-name org/model --hostname 127.0.0.1 --port 8003 --dtype float32 --pooling last-token --prometheus-port 0 --auto-truncate true --payload-limit 67108864 --max-client-batch-size=64");
+    insta::assert_snapshot!(plan.args.join(" "), @"--model-id / --served-model-name org/model --hostname 127.0.0.1 --port 8003 --dtype float32 --pooling last-token --prometheus-port 0 --auto-truncate true --payload-limit 67108864 --max-concurrent-requests 65536 --max-client-batch-size=64");
     launch.backend.dtype = Some(Dtype::Bfloat16);
     assert!(command::plan(&launch, 1).expect_err("unknown to tei").starts_with("dtype"));
     launch.backend.dtype = None;

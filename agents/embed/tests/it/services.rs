@@ -56,8 +56,8 @@ fn each_pair_of_kinds_gives_the_same_vectors() {
 #[test]
 fn each_planted_fault_fails_the_comparison() {
     let right = seen(BackendKind::Huggingface).vectors["openai-float"].concat();
-    type Fault = (&'static str, fn(&mut Launch));
-    let planted: [Fault; 4] = [
+    type Plant = fn(&mut Launch);
+    let planted: [(&str, Plant); 4] = [
         ("cls in place of mean pooling", |launch| launch.model.pooling = Pooling::Cls),
         ("no normalisation", |launch| launch.model.normalize = false),
         ("cut at 64 tokens", |launch| launch.model.max_length = Some(64)),

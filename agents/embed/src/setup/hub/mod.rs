@@ -114,7 +114,7 @@ impl Hub {
             let (commit, part) = self.cached(store, id, revision)?;
             (commit, 0, part)
         } else {
-            self.fetched(store, id, revision, say).await?
+            self.downloaded(store, id, revision, say).await?
         };
         place(&part, &folder)?;
         self.record(store, &key, id, revision, &commit, &folder)?;
@@ -136,7 +136,7 @@ impl Hub {
         Ok((snapshot.commit, part))
     }
 
-    async fn fetched(
+    async fn downloaded(
         &self,
         store: &Path,
         id: &str,
