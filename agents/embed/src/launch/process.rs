@@ -247,8 +247,9 @@ mod tests {
     #[tokio::test]
     async fn stopping_ends_grandchildren_even_those_that_ignore_the_request() {
         let folder = tempfile::tempdir().expect("folder");
-        let group = shell("sh -c 'trap \"\" TERM; sleep 100; sleep 100' & sleep 100", folder.path());
+        let group = shell("sh -c 'trap \"\" TERM; echo up; sleep 100; sleep 100' & sleep 100", folder.path());
         let id = group.id;
+        until("the trap", || std::fs::read_to_string(folder.path().join("log")).is_ok_and(|log| log.contains("up"))).await;
         until("three processes", || group.members().len() >= 3).await;
         let report = group.stop().await;
         assert!(report.killed, "{report:?}");
