@@ -1,5 +1,5 @@
 //! What an embedding server must do to be measured beside others: one suite of checks over HTTP, the same for every kind. Where a
-//! kind rightly differs, [`profile`] says so by name. `em-agent conformance URL --kind KIND` runs it against any server.
+//! kind rightly differs, `profile` says so by name. `em-agent conformance URL --kind KIND` runs it against any server.
 
 mod checks;
 mod profile;
