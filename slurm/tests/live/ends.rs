@@ -39,8 +39,17 @@ fn ends() -> Vec<End> {
             nothing,
             nothing,
         ),
-        end("step-7", &[], "#!/bin/bash\nsrun bash -c 'exit 7'\nexit 0\n", Completed, None, nothing, status(7, 0)),
-        end("step-killed", &[], "#!/bin/bash\nsrun bash -c 'kill -9 $$'\nexit 0\n", Completed, None, nothing, status(0, 9)),
+        // The pause lets the controller hear of the step before it tells accounting of the job: it tells it once.
+        end("step-7", &[], "#!/bin/bash\nsrun bash -c 'exit 7'\nsleep 1\nexit 0\n", Completed, None, nothing, status(7, 0)),
+        end(
+            "step-killed",
+            &[],
+            "#!/bin/bash\nsrun bash -c 'kill -9 $$'\nsleep 1\nexit 0\n",
+            Completed,
+            None,
+            nothing,
+            status(0, 9),
+        ),
     ]
 }
 
