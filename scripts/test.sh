@@ -15,7 +15,7 @@ web() {
 build_beside_downloads() {
   fill_store ort,huggingface,vllm >"$EM_DIR/log/setup.log" 2>&1 &
   local setup=$! status=0
-  cargo build --locked --workspace --all-targets 2>&1 | prefix build || status=$?
+  cargo build --locked --workspace --lib --bins --tests 2>&1 | prefix build || status=$?
   wait "$setup" || {
     status=$?
     tail -n 20 "$EM_DIR/log/setup.log" >&2
@@ -44,6 +44,6 @@ part 'web: build, types, tests' web
 part 'build, beside downloads' build_beside_downloads
 part 'prepare the ONNX graph' prepare
 home_for_tests
-part 'unit and integration tests' cargo test --locked --workspace --exclude em-e2e --quiet
+part 'unit and integration tests' python3 scripts/lanes.py
 part 'end to end on a real Slurm cluster, beside format, lints, documentation' end_to_end_beside_lints
 parts_table
