@@ -99,6 +99,25 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# wait_for PID LOG COMMAND…: until COMMAND succeeds, a minute at most; ends with the log's last lines when the process does.
+wait_for() {
+  local pid=$1 log=$2
+  shift 2
+  for _ in $(seq 600); do
+    "$@" >/dev/null 2>&1 && return
+    kill -0 "$pid" 2>/dev/null || die "the server ended: $(tail -n 3 "$log")"
+    sleep 0.1
+  done
+  die "the server is not ready after a minute: $(tail -n 3 "$log")"
+}
+
+# python_tool FOLDER PACKAGE…: a virtual environment with these packages, made once.
+python_tool() {
+  local venv=$1
+  shift
+  [ -e "$venv/ready" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet "$@" && touch "$venv/ready"; }
+}
+
 # prefix NAME: each line of stdin, marked; of cargo's many "Compiling" lines only some.
 prefix() {
   awk -v name="$1" '/^ *(Compiling|Downloaded|Checking|Documenting)/ { if (++seen % 60 != 1) next } { print "  " name " | " $0; fflush() }'

@@ -22,10 +22,6 @@ stop_all() {
 }
 trap stop_all EXIT
 
-client() {
-  [ -x "$VENV/bin/st" ] || { python3 -m venv "$VENV" && "$VENV/bin/pip" install --quiet "schemathesis==$SCHEMATHESIS"; }
-}
-
 slurm_that_starts_nothing() {
   # shellcheck disable=SC2016 # the script's own variables
   printf '#!/bin/sh\necho "$$"\n' >"$WORK/bin/sbatch"
@@ -41,11 +37,7 @@ start() {
   "$TARGET/debug/em-controlplane" serve --listen 127.0.0.1:0 --state-dir "$WORK/state" --job-dir "$WORK/jobs" --scheduler cli \
     --slurm-bin-dir "$WORK/bin" --agent /bin/false --missing-grace 1d --submit-rate 0 2>"$LOG" &
   server_pid=$!
-  for _ in $(seq 600); do
-    [ -s "$WORK/state/server.json" ] && break
-    kill -0 "$server_pid" 2>/dev/null || die "the server ended: $(tail -n 3 "$LOG")"
-    sleep 0.1
-  done
+  wait_for "$server_pid" "$LOG" test -s "$WORK/state/server.json"
   URL=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["url"])' "$WORK/state/server.json")
   EM_API_TOKEN=$(cat "$WORK/state/admin-token")
   export EM_API_TOKEN EM_API_HOOKS=$ROOT/scripts/api/hooks.py
@@ -63,7 +55,7 @@ cases() {
   [ "$status" = 0 ] && python3 scripts/api/count.py "$URL" "$REPORT" "$EM_API_ANSWERS" "$CASES"
 }
 
-part 'client' client
+part 'client' python_tool "$VENV" "schemathesis==$SCHEMATHESIS"
 part 'build' cargo build --locked -p em-controlplane --bins
 part 'start' start
 part "at least $CASES cases" cases

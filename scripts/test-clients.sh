@@ -17,28 +17,18 @@ stop_all() {
 }
 trap stop_all EXIT
 
-clients() {
-  [ -e "$VENV/ready" ] || {
-    python3 -m venv "$VENV" && "$VENV/bin/pip" install --quiet "openai==$OPENAI" "langchain-openai==$LANGCHAIN_OPENAI" && touch "$VENV/ready"
-  }
-}
-build() { [ -x "$agent" ] || cargo build --locked -p em-agent; }
 start() {
   local port model
   port=$(free_port) && model=$(echo "$STORE"/models/*MiniLM-L6-v2@main) || return
   "$agent" serve --model "$model" --model-name "$MODEL" --port "$port" 2>"$WORK/server.log" &
   server_pid=$!
   URL=http://127.0.0.1:$port
-  for _ in $(seq 600); do
-    curl -fs "$URL/health" >/dev/null 2>&1 && return
-    kill -0 "$server_pid" 2>/dev/null || die "the server ended: $(tail -n 3 "$WORK/server.log")"
-    sleep 0.1
-  done
-  return 1
+  wait_for "$server_pid" "$WORK/server.log" curl -fs "$URL/health"
 }
 
-part 'clients' clients
-part 'build' build
+part 'clients' python_tool "$VENV" "openai==$OPENAI" "langchain-openai==$LANGCHAIN_OPENAI"
+part 'store' fill_store ort
+part 'build' cargo build --locked -p em-agent
 part 'start' start
 part 'openai and langchain-openai' env -u OPENAI_BASE_URL "$VENV/bin/python" scripts/services/clients.py "$URL" "$MODEL"
 parts_table
