@@ -4,6 +4,7 @@
 mod agents;
 mod checks;
 mod faults;
+mod server;
 mod slurm;
 mod stage;
 mod users;
