@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::spec::{BackendKind, DatasetSource, Model};
+use crate::spec::{BackendKind, DatasetSource, Device, Model, Spec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,7 +58,7 @@ pub fn manifest_path(store: &Path, kind: EntryKind, key: &str) -> PathBuf {
 
 /// What an experiment needs of the store: kind, key, and how a person would name it. `tei` and `openai` start nothing of ours;
 /// a backend with its own `python` or `command` brings its environment, a model or data set with a `path` is where the user says.
-pub fn required(spec: &crate::spec::Spec) -> Vec<(EntryKind, String)> {
+pub fn required(spec: &Spec) -> Vec<(EntryKind, String)> {
     let mut needed = Vec::new();
     if spec.model.path.is_none() {
         needed.push((EntryKind::Model, key_of(&spec.model)));
@@ -77,10 +77,88 @@ pub fn required(spec: &crate::spec::Spec) -> Vec<(EntryKind, String)> {
     needed
 }
 
+/// What of it the store lacks; reads the disk.
+pub fn missing(store: &Path, spec: &Spec) -> Vec<(EntryKind, String)> {
+    required(spec).into_iter().filter(|(kind, key)| !manifest_path(store, *kind, key).is_file()).collect()
+}
+
+/// The words of `em-agent setup` that bring what is missing. `profile`: `None` is `gpu` where the experiment computes on GPUs.
+/// Data sets that are not built in are passed over, see [`not_built_in`].
+pub fn setup_words(spec: &Spec, store: &Path, missing: &[(EntryKind, String)], profile: Option<&str>) -> Vec<String> {
+    let of = |wanted: EntryKind| missing.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, key)| key.as_str());
+    let mut words: Vec<String> = ["setup", "--store"].map(str::to_owned).into();
+    words.push(store.to_string_lossy().into_owned());
+    let mut push = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+    let backends: Vec<&str> = of(EntryKind::Backend).collect();
+    if !backends.is_empty() {
+        push("--backends", &backends.join(","));
+        let on_gpus = spec.backends.iter().any(|backend| backend.device == Device::Cuda);
+        if let Some(profile) = profile.or(on_gpus.then_some("gpu")) {
+            push("--profile", profile);
+        }
+    }
+    if of(EntryKind::Model).next().is_some() {
+        push("--model", &spec.model.id);
+        if spec.model.revision != "main" {
+            push("--revision", &spec.model.revision);
+        }
+    }
+    if of(EntryKind::Dataset).any(|key| key == BUILT_IN) {
+        push("--dataset", BUILT_IN);
+    }
+    words
+}
+
+/// A missing data set that nobody can fetch, and what to do about it.
+pub fn not_built_in(missing: &[(EntryKind, String)]) -> Option<String> {
+    let (_, key) = missing.iter().find(|(kind, key)| *kind == EntryKind::Dataset && key != BUILT_IN)?;
+    Some(format!("the data set {key} is yours to bring: put its file where compute nodes see it and name it by spec.dataset.path"))
+}
+
+/// The data set that `setup` can fetch.
+const BUILT_IN: &str = "wordnet";
+
 pub fn key_of(model: &Model) -> String {
     model_key(&model.id, &model.revision)
 }
 
 pub fn dataset_key(source: DatasetSource) -> String {
     source.as_str().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_asked_for() {
+        let words = |device, missing: &[(EntryKind, &str)], profile| {
+            let missing: Vec<_> = missing.iter().map(|(kind, key)| (*kind, (*key).to_owned())).collect();
+            setup_words(&spec(device), Path::new("/srv/my store"), &missing, profile).join(" ")
+        };
+        let both = [(EntryKind::Model, "org--model@v1"), (EntryKind::Backend, "ort")];
+        let begin = "setup --store /srv/my store";
+        assert_eq!(words("cuda", &both, None), format!("{begin} --backends ort --profile gpu --model org/model --revision v1"));
+        assert_eq!(words("cpu", &both[1..], Some("cuda12")), format!("{begin} --backends ort --profile cuda12"));
+        assert_eq!(words("cpu", &[(EntryKind::Dataset, "wordnet")], None), format!("{begin} --dataset wordnet"));
+        let own = [(EntryKind::Dataset, "msmarco".to_owned())];
+        assert!(not_built_in(&own).is_some_and(|told| told.contains("msmarco") && told.contains("spec.dataset.path")));
+    }
+
+    fn spec(device: &str) -> Spec {
+        serde_json::from_value(serde_json::json!({
+            "desired": "Run",
+            "model": {"id": "org/model", "revision": "v1", "pooling": "mean", "normalize": true, "dtype": "float32"},
+            "dataset": {"source": "wordnet", "limit": 100, "seed": 1},
+            "backends": [{"name": "ort", "type": "ort", "device": device, "args": [], "env": {}, "startTimeout": "5m", "parity": "report"}],
+            "matrix": {"batchSizes": [1], "concurrency": [1]},
+            "load": {"duration": "10s", "warmup": "1s", "repetitions": 1, "arrival": "constant", "wire": "openai-float", "timeout": "30s",
+                     "minRequests": 1, "service": "perRepetition", "placement": "sameNode"},
+            "checks": {"parity": {}},
+            "slurm": {"nodes": 1, "exclusive": false, "time": "1h", "requeue": false, "modules": [], "setup": [], "env": {}, "extraArgs": [],
+                      "shard": "experiment", "sameNode": false},
+            "retries": 0, "maxContinuations": 0, "retryTrials": false, "priority": 0, "logsTtl": "30d", "allowDownload": false
+        }))
+        .expect("a spec")
+    }
 }

@@ -6,8 +6,7 @@ use std::process::Command;
 
 use clap::Args;
 use em_api::client::Client;
-use em_api::inputs::{EntryKind, manifest_path, required};
-use em_api::spec::{Device, Spec};
+use em_api::inputs::{missing, not_built_in, setup_words};
 
 use crate::failure::Failure;
 use crate::output::{complain, print};
@@ -50,13 +49,15 @@ pub(crate) async fn run(client: &Client, args: PrepareArgs) -> Result<(), Failur
         None => PathBuf::from(answer.plan.ok_or_else(too_old)?.store_dir),
     };
     let spec = &answer.experiment.spec;
-    let missing: Vec<(EntryKind, String)> =
-        required(spec).into_iter().filter(|(kind, key)| !manifest_path(&store, *kind, key).is_file()).collect();
+    let missing = missing(&store, spec);
     if missing.is_empty() {
         return print(&format!("{} has all that {} needs: nothing to do", store.display(), answer.experiment.metadata.name));
     }
     let agent = args.agent.unwrap_or_else(beside_us);
-    let words = setup(spec, &store, &missing, args.profile.as_deref()).map_err(Failure::Usage)?;
+    if let Some(told) = not_built_in(&missing) {
+        return Err(Failure::Usage(told));
+    }
+    let words = setup_words(spec, &store, &missing, args.profile.as_deref());
     if args.dry_run {
         return print(&shown(&agent, &words));
     }
@@ -64,30 +65,6 @@ pub(crate) async fn run(client: &Client, args: PrepareArgs) -> Result<(), Failur
     let status = status
         .map_err(|source| Failure::Usage(format!("{} does not start ({source}); name em-agent with --agent", agent.display())))?;
     if status.success() { Ok(()) } else { Err(Failure::Usage(format!("`{}` ended with {status}", shown(&agent, &words)))) }
-}
-
-/// The words of `em-agent setup` for what is missing. Errors: what cannot be fetched, with the cure.
-fn setup(spec: &Spec, store: &Path, missing: &[(EntryKind, String)], profile: Option<&str>) -> Result<Vec<String>, String> {
-    let of = |wanted: EntryKind| missing.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, key)| key.clone());
-    let dataset: Vec<String> = of(EntryKind::Dataset).collect();
-    if let Some(other) = dataset.iter().find(|key| *key != "wordnet") {
-        return Err(format!(
-            "the data set {other} is not built in: put its file where compute nodes see it and name it by dataset.path"
-        ));
-    }
-    let computes_on_gpus = spec.backends.iter().any(|backend| backend.device == Device::Cuda);
-    let profile = profile.unwrap_or(if computes_on_gpus { "gpu" } else { "cpu" });
-    let model = if of(EntryKind::Model).next().is_some() { spec.model.id.as_str() } else { "" };
-    let backends = of(EntryKind::Backend).collect::<Vec<_>>().join(",");
-    let words = [
-        ("--store", store.display().to_string()),
-        ("--backends", backends),
-        ("--profile", profile.to_owned()),
-        ("--model", model.to_owned()),
-        ("--revision", spec.model.revision.clone()),
-        ("--dataset", dataset.join("")),
-    ];
-    Ok(std::iter::once("setup".to_owned()).chain(words.into_iter().map(|(name, value)| format!("{name}={value}"))).collect())
 }
 
 fn beside_us() -> PathBuf {
@@ -105,32 +82,9 @@ fn shown(agent: &Path, words: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn spec(device: &str) -> Spec {
-        serde_json::from_value(serde_json::json!({
-            "desired": "Run",
-            "model": {"id": "org/model", "revision": "v1", "pooling": "mean", "normalize": true, "dtype": "float32"},
-            "dataset": {"source": "wordnet", "limit": 100, "seed": 1},
-            "backends": [{"name": "ort", "type": "ort", "device": device, "args": [], "env": {}, "startTimeout": "5m", "parity": "report"}],
-            "matrix": {"batchSizes": [1], "concurrency": [1]},
-            "load": {"duration": "10s", "warmup": "1s", "repetitions": 1, "arrival": "constant", "wire": "openai-float", "timeout": "30s",
-                     "minRequests": 1, "service": "perRepetition", "placement": "sameNode"},
-            "checks": {"parity": {}},
-            "slurm": {"nodes": 1, "exclusive": false, "time": "1h", "requeue": false, "modules": [], "setup": [], "env": {}, "extraArgs": [],
-                      "shard": "experiment", "sameNode": false},
-            "retries": 0, "maxContinuations": 0, "retryTrials": false, "priority": 0, "logsTtl": "30d", "allowDownload": false
-        }))
-        .expect("a spec")
-    }
-
     #[test]
-    fn only_what_is_missing_is_asked_for() {
-        let missing = [(EntryKind::Model, "org--model@v1".to_owned()), (EntryKind::Backend, "ort".to_owned())];
-        let words = setup(&spec("cuda"), Path::new("/srv/my store"), &missing, None).expect("a command");
-        insta::assert_snapshot!(shown(Path::new("em-agent"), &words), @"em-agent setup '--store=/srv/my store' --backends=ort --profile=gpu --model=org/model --revision=v1 --dataset=");
-        let words =
-            setup(&spec("cpu"), Path::new("/s"), &[(EntryKind::Dataset, "wordnet".to_owned())], Some("cuda12")).expect("a command");
-        insta::assert_snapshot!(shown(Path::new("em-agent"), &words), @"em-agent setup --store=/s --backends= --profile=cuda12 --model= --revision=v1 --dataset=wordnet");
-        let own = setup(&spec("cpu"), Path::new("/s"), &[(EntryKind::Dataset, "msmarco".to_owned())], None);
-        assert!(own.expect_err("not built in").contains("dataset.path"));
+    fn a_command_can_be_pasted() {
+        let words = ["setup", "--store", "/srv/my store", "--model", "org/it's"].map(str::to_owned);
+        assert_eq!(shown(Path::new("em-agent"), &words), r"em-agent setup --store '/srv/my store' --model 'org/it'\''s'");
     }
 }
