@@ -2,8 +2,10 @@
 //! kinds that are known for it, so that a new difference is noticed.
 
 use em_api::spec::BackendKind;
+use strum::{IntoStaticStr, VariantArray};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Difference {
     /// `GET /v1/models` is not there.
     NoModelList,
@@ -46,48 +48,8 @@ pub enum Difference {
 use Difference::*;
 
 impl Difference {
-    pub const ALL: [Self; 18] = [
-        NoModelList,
-        NoMetrics,
-        AnyModelName,
-        CutsUnasked,
-        NeverCuts,
-        NoEmptyText,
-        NoTextLimit,
-        EmptyListAnswered,
-        NoTokenIds,
-        AnyTokenId,
-        NoDimensions,
-        IgnoresDimensions,
-        AnyEncoding,
-        NoBase64,
-        OwnErrors,
-        NoUsage,
-        DropsOpenRequests,
-        LoneSurrogates,
-    ];
-
     pub fn name(self) -> &'static str {
-        match self {
-            NoModelList => "no-model-list",
-            NoMetrics => "no-metrics",
-            AnyModelName => "any-model-name",
-            CutsUnasked => "cuts-unasked",
-            NeverCuts => "never-cuts",
-            NoEmptyText => "no-empty-text",
-            NoTextLimit => "no-text-limit",
-            EmptyListAnswered => "empty-list-answered",
-            NoTokenIds => "no-token-ids",
-            AnyTokenId => "any-token-id",
-            NoDimensions => "no-dimensions",
-            IgnoresDimensions => "ignores-dimensions",
-            AnyEncoding => "any-encoding",
-            NoBase64 => "no-base64",
-            OwnErrors => "own-errors",
-            NoUsage => "no-usage",
-            DropsOpenRequests => "drops-open-requests",
-            LoneSurrogates => "lone-surrogates",
-        }
+        self.into()
     }
 }
 
@@ -98,6 +60,6 @@ pub fn known(kind: BackendKind) -> &'static [Difference] {
         BackendKind::Huggingface => &[CutsUnasked, NoTextLimit, NoTokenIds, NoDimensions],
         BackendKind::Vllm => &[NoTextLimit, NoDimensions, DropsOpenRequests],
         BackendKind::Tei => &[NoModelList, AnyModelName, CutsUnasked, NoEmptyText, AnyTokenId, OwnErrors],
-        BackendKind::Openai => &Difference::ALL,
+        BackendKind::Openai => Difference::VARIANTS,
     }
 }

@@ -109,6 +109,4 @@ fn a_difference_passes_only_where_the_kind_is_known_for_it() {
 
     2 checks in 0.0 s: 0 ok, 1 differ as this kind is known to, 0 skipped, 1 failed
     ");
-    let names: BTreeSet<&str> = Difference::ALL.iter().map(|difference| difference.name()).collect();
-    assert_eq!(names.len(), Difference::ALL.len());
 }

@@ -1,5 +1,5 @@
-//! One graph in ONNX Runtime on one device: texts one after another on the CPU (ModernBERT: padded), packed ones on CUDA. Never falls back: a provider
-//! that cannot be registered is an error.
+//! One graph in ONNX Runtime on one device: texts one after another on the CPU (ModernBERT: padded), packed ones on CUDA.
+//! Never falls back: a provider that cannot be registered is an error.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

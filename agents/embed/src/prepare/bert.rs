@@ -3,8 +3,6 @@
 //! value into place. Weights are stored as `[in, out]`, the query's with 1/√d in them, and the vectors of token type 0 lie in
 //! the position table. Query, key and value are three products: as one they measured 1 to 3 % slower on the CPU.
 
-use em_api::spec::Pooling;
-
 use super::onnx::{Attribute, Builder, Dimension, ModelProto};
 use super::source::{Activation, Config, SourceError, Tensor, Tensors};
 
@@ -163,31 +161,6 @@ fn layer_norm(
     let bias = graph.weight(&format!("{name}.bias"), &bias.dims, &bias.values);
     let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", config.layer_norm_eps)];
     Ok(graph.node(name, "LayerNormalization", &[input, &scale, &bias], attributes))
-}
-
-/// `[batch, sequence, hidden]` → `[batch, hidden]`, padding left out.
-pub(super) fn pool(graph: &mut Builder, pooling: Pooling, hidden: &str) -> String {
-    match pooling {
-        Pooling::Mean => {
-            let mask = graph.node("pool.mask", "Cast", &["attention_mask"], vec![Attribute::int("to", 1)]);
-            let row = graph.node("pool.row", "Unsqueeze", &[&mask, "axis_1"], vec![]);
-            let sum = graph.node("pool.sum", "MatMul", &[&row, hidden], vec![]);
-            let sum = graph.node("pool.flat", "Squeeze", &[&sum, "axis_1"], vec![]);
-            let count = graph.node("pool.count", "ReduceSum", &[&mask, "axis_1"], vec![Attribute::int("keepdims", 1)]);
-            graph.scalar("least_count", 1e-9);
-            let count = graph.node("pool.count.safe", "Max", &[&count, "least_count"], vec![]);
-            graph.node("pool.mean", "Div", &[&sum, &count], vec![])
-        }
-        Pooling::Cls => {
-            let first = graph.node("pool.first", "Gather", &[hidden, "zero"], vec![Attribute::int("axis", 1)]);
-            graph.node("pool.cls", "Squeeze", &[&first, "axis_1"], vec![])
-        }
-        Pooling::Last => {
-            let count = graph.node("pool.count", "ReduceSum", &["attention_mask", "axis_1"], vec![Attribute::int("keepdims", 1)]);
-            let last = graph.node("pool.index", "Sub", &[&count, "one"], vec![]);
-            graph.node("pool.last", "GatherND", &[hidden, &last], vec![Attribute::int("batch_dims", 1)])
-        }
-    }
 }
 
 pub(super) fn finish(graph: &mut Builder, pooled: &str, normalize: bool) {

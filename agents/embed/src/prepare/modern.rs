@@ -4,9 +4,9 @@
 use em_api::spec::Pooling;
 use serde::Deserialize;
 
-use super::bert::{finish, pool};
+use super::bert::finish;
 use super::onnx::{Attribute, Builder, ModelProto};
-use super::source::{Fields, SourceError, Tensors};
+use super::source::{Fields, SourceError, Tensor, Tensors};
 
 #[derive(Clone, Debug)]
 pub(crate) struct ModernConfig {
@@ -239,9 +239,7 @@ fn attention(
     let (hidden, heads) = (config.hidden_size, config.num_attention_heads as i64);
     let all = tensors.matrix(&format!("layers.{layer}.attn.Wqkv.weight"), 3 * hidden, hidden)?;
     let mut part = |place: usize, part: &str, turned: bool| {
-        let weight = all.rows(place * hidden, (place + 1) * hidden).transposed();
-        let weight = graph.weight(&name(&format!("{part}.weight")), &weight.dims, &weight.values);
-        let product = graph.node(&name(part), "MatMul", &[input, &weight], vec![]);
+        let product = graph.product(&name(part), input, &all.rows(place * hidden, (place + 1) * hidden));
         if !turned {
             return product;
         }
@@ -251,9 +249,8 @@ fn attention(
     let (query, key, value) = (part(0, "query", true), part(1, "key", true), part(2, "value", false));
     let inputs = [query.as_str(), &key, &value, "", "", &format!("bias.{kind}")];
     let context = graph.contrib(&name("context"), "MultiHeadAttention", &inputs, vec![Attribute::int("num_heads", heads)]);
-    let weight = tensors.matrix(&format!("layers.{layer}.attn.Wo.weight"), hidden, hidden)?.transposed();
-    let weight = graph.weight(&name("attended.weight"), &weight.dims, &weight.values);
-    Ok(graph.node(&name("attended"), "MatMul", &[&context, &weight], vec![]))
+    let weight = tensors.matrix(&format!("layers.{layer}.attn.Wo.weight"), hidden, hidden)?;
+    Ok(graph.product(&name("attended"), &context, &weight))
 }
 
 /// `Wo · (gelu(left) · right)`, where left and right are the halves of Wi.
@@ -269,18 +266,12 @@ fn feed_forward(
     let both = tensors.matrix(&format!("layers.{layer}.mlp.Wi.weight"), 2 * wide, hidden)?;
     let outer = tensors.matrix(&format!("layers.{layer}.mlp.Wo.weight"), hidden, wide)?;
     let active = gated(graph, &name("inner"), &both, wide, input);
-    let outer = outer.transposed();
-    let outer = graph.weight(&name("outer.weight"), &outer.dims, &outer.values);
-    Ok(graph.node(&name("outer"), "MatMul", &[&active, &outer], vec![]))
+    Ok(graph.product(&name("outer"), &active, &outer))
 }
 
 /// `gelu(left) · right` by two products; the general form, for any width.
-pub(super) fn gated(graph: &mut Builder, name: &str, both: &super::source::Tensor, wide: usize, input: &str) -> String {
-    let mut half = |part: &str, from: usize| {
-        let weight = both.rows(from, from + wide).transposed();
-        let weight = graph.weight(&format!("{name}.{part}.weight"), &weight.dims, &weight.values);
-        graph.node(&format!("{name}.{part}"), "MatMul", &[input, &weight], vec![])
-    };
+pub(super) fn gated(graph: &mut Builder, name: &str, both: &Tensor, wide: usize, input: &str) -> String {
+    let mut half = |part: &str, from: usize| graph.product(&format!("{name}.{part}"), input, &both.rows(from, from + wide));
     let (left, right) = (half("left", 0), half("right", wide));
     let active = graph.contrib(&format!("{name}.gelu"), "Gelu", &[&left], vec![]);
     graph.node(&format!("{name}.gated"), "Mul", &[&active, &right], vec![])
@@ -298,4 +289,29 @@ fn norm(
     let scale = graph.weight(&format!("{name}.weight"), &scale.dims, &scale.values);
     let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", config.norm_eps)];
     Ok(graph.node(name, "LayerNormalization", &[input, &scale], attributes))
+}
+
+/// `[batch, sequence, hidden]` → `[batch, hidden]`, padding left out.
+fn pool(graph: &mut Builder, pooling: Pooling, hidden: &str) -> String {
+    match pooling {
+        Pooling::Mean => {
+            let mask = graph.node("pool.mask", "Cast", &["attention_mask"], vec![Attribute::int("to", 1)]);
+            let row = graph.node("pool.row", "Unsqueeze", &[&mask, "axis_1"], vec![]);
+            let sum = graph.node("pool.sum", "MatMul", &[&row, hidden], vec![]);
+            let sum = graph.node("pool.flat", "Squeeze", &[&sum, "axis_1"], vec![]);
+            let count = graph.node("pool.count", "ReduceSum", &[&mask, "axis_1"], vec![Attribute::int("keepdims", 1)]);
+            graph.scalar("least_count", 1e-9);
+            let count = graph.node("pool.count.safe", "Max", &[&count, "least_count"], vec![]);
+            graph.node("pool.mean", "Div", &[&sum, &count], vec![])
+        }
+        Pooling::Cls => {
+            let first = graph.node("pool.first", "Gather", &[hidden, "zero"], vec![Attribute::int("axis", 1)]);
+            graph.node("pool.cls", "Squeeze", &[&first, "axis_1"], vec![])
+        }
+        Pooling::Last => {
+            let count = graph.node("pool.count", "ReduceSum", &["attention_mask", "axis_1"], vec![Attribute::int("keepdims", 1)]);
+            let last = graph.node("pool.index", "Sub", &[&count, "one"], vec![]);
+            graph.node("pool.last", "GatherND", &[hidden, &last], vec![Attribute::int("batch_dims", 1)])
+        }
+    }
 }

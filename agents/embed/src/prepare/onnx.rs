@@ -3,6 +3,8 @@
 
 use prost::Message;
 
+use super::source::Tensor;
+
 const FLOAT: i32 = 1;
 const INT32: i32 = 6;
 const INT64: i32 = 7;
@@ -228,6 +230,13 @@ impl Builder {
     pub(crate) fn node(&mut self, name: &str, op_type: &str, inputs: &[&str], attribute: Vec<Attribute>) -> String {
         self.push(name, "", op_type, inputs, &[name], attribute);
         name.to_owned()
+    }
+
+    /// `input` times `weight`, a linear layer's `[out, in]`, which is stored the other way round.
+    pub(crate) fn product(&mut self, name: &str, input: &str, weight: &Tensor) -> String {
+        let weight = weight.transposed();
+        let weight = self.weight(&format!("{name}.weight"), &weight.dims, &weight.values);
+        self.node(name, "MatMul", &[input, &weight], vec![])
     }
 
     /// Like [`Builder::node`] for an operator of ONNX Runtime's own; an empty input is one left out.

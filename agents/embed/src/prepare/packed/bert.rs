@@ -4,7 +4,7 @@ use em_api::spec::Pooling;
 
 use super::super::onnx::{Builder, Float, ModelProto};
 use super::super::source::{Activation, Config, SourceError, Tensors};
-use super::{attention, finish, inputs, product, shapes};
+use super::{attention, finish, inputs, shapes};
 
 /// Inputs: those of the module above; output `embedding`: f32 `[B, hidden_size]`.
 pub(in super::super) fn model(
@@ -47,12 +47,12 @@ fn attended(graph: &mut Builder, config: &Config, tensors: &Tensors, layer: usiz
     let mut part = |part: &str| -> Result<String, SourceError> {
         let weight = tensors.matrix(&format!("{source}.self.{part}.weight"), dim, dim)?;
         biases.extend(tensors.vector(&format!("{source}.self.{part}.bias"), dim)?.values);
-        Ok(product(graph, &name(part), input, &weight))
+        Ok(graph.product(&name(part), input, &weight))
     };
     let (query, key, value) = (part("query")?, part("key")?, part("value")?);
     let bias = graph.weight(&name("attention.bias"), &[3 * dim], &biases);
     let context = attention(graph, &name("attention"), config.num_attention_heads, [&query, &key, &value, &bias, ""]);
-    let output = product(graph, &name("attended"), &context, &tensors.matrix(&format!("{source}.output.dense.weight"), dim, dim)?);
+    let output = graph.product(&name("attended"), &context, &tensors.matrix(&format!("{source}.output.dense.weight"), dim, dim)?);
     added(graph, config, tensors, &name("attended"), &format!("{source}.output"), [&output, input])
 }
 
@@ -61,7 +61,7 @@ fn feed_forward(graph: &mut Builder, config: &Config, tensors: &Tensors, layer: 
     let name = |part: &str| format!("layer{layer}.{part}");
     let (dim, wide) = (config.hidden_size, config.intermediate_size);
     let weight = tensors.matrix(&format!("{source}.intermediate.dense.weight"), wide, dim)?;
-    let inner = product(graph, &name("inner"), input, &weight);
+    let inner = graph.product(&name("inner"), input, &weight);
     let bias = tensors.vector(&format!("{source}.intermediate.dense.bias"), wide)?;
     let bias = graph.weight(&name("inner.bias"), &bias.dims, &bias.values);
     let active = match config.hidden_act {
@@ -71,7 +71,7 @@ fn feed_forward(graph: &mut Builder, config: &Config, tensors: &Tensors, layer: 
             graph.node(&name("relu"), "Relu", &[&shifted], vec![])
         }
     };
-    let outer = product(graph, &name("outer"), &active, &tensors.matrix(&format!("{source}.output.dense.weight"), dim, wide)?);
+    let outer = graph.product(&name("outer"), &active, &tensors.matrix(&format!("{source}.output.dense.weight"), dim, wide)?);
     added(graph, config, tensors, &name("outer"), &format!("{source}.output"), [&outer, input])
 }
 

@@ -11,7 +11,6 @@ pub(super) use bert::model as bert;
 pub(super) use modern::model as modern;
 
 use super::onnx::{Attribute, Builder, Dimension, ModelProto};
-use super::source::Tensor;
 
 /// Pooling adds up this share of each token, so that the sum of 8,192 tokens stays within half precision.
 const SHARE: f32 = 1.0 / 16.0;
@@ -38,12 +37,6 @@ fn inputs(graph: &mut Builder, band: bool) {
 fn shapes(graph: &mut Builder, hidden: usize) {
     graph.ints("flat", &[-1, hidden as i64]);
     graph.ints("row", &[1, -1, hidden as i64]);
-}
-
-fn product(graph: &mut Builder, name: &str, input: &str, weight: &Tensor) -> String {
-    let weight = weight.transposed();
-    let weight = graph.weight(&format!("{name}.weight"), &weight.dims, &weight.values);
-    graph.node(name, "MatMul", &[input, &weight], vec![])
 }
 
 /// Attention within each text. `inputs`: query, key and value `[1, T, hidden]`, then bias and band or "". `[1, T, hidden]`.

@@ -6,7 +6,7 @@ use em_api::spec::Pooling;
 use super::super::modern::{ModernConfig, gated};
 use super::super::onnx::{Attribute, Builder, Float, ModelProto};
 use super::super::source::{SourceError, Tensor, Tensors};
-use super::{attention, finish, inputs, product, shapes};
+use super::{attention, finish, inputs, shapes};
 
 /// Inputs: those of the module above; output `embedding`: f32 `[B, hidden_size]`.
 pub(in super::super) fn model(
@@ -78,16 +78,16 @@ fn attended(
     let wide_heads = (heads / heads_at_once(config)) as i64;
     // Three products: as one they need a copy to be split, which costs more than it saves.
     let mut turned = |part: &str, place: usize| {
-        let product = product(graph, &name(part), input, &all.rows(place * dim, (place + 1) * dim).interleaved(heads));
+        let product = graph.product(&name(part), input, &all.rows(place * dim, (place + 1) * dim).interleaved(heads));
         let inputs = [product.as_str(), "pos", &format!("{kind}.cos"), &format!("{kind}.sin")];
         let attributes = vec![Attribute::int("interleaved", 1), Attribute::int("num_heads", wide_heads)];
         graph.contrib(&name(&format!("{part}.turned")), "RotaryEmbedding", &inputs, attributes)
     };
     let (query, key) = (turned("query", 0), turned("key", 1));
-    let value = product(graph, &name("value"), input, &all.rows(2 * dim, 3 * dim));
+    let value = graph.product(&name("value"), input, &all.rows(2 * dim, 3 * dim));
     let context = attention(graph, &name("attention"), heads, [&query, &key, &value, "", band]);
     let weight = tensors.matrix(&format!("layers.{layer}.attn.Wo.weight"), dim, dim)?;
-    Ok(product(graph, &name("attended"), &context, &weight))
+    Ok(graph.product(&name("attended"), &context, &weight))
 }
 
 fn feed_forward(
@@ -103,11 +103,11 @@ fn feed_forward(
     let outer = tensors.matrix(&format!("layers.{layer}.mlp.Wo.weight"), dim, wide)?;
     let Some(width) = split_gelu_width(wide) else {
         let active = gated(graph, &name("inner"), &both, wide, input);
-        return Ok(product(graph, &name("outer"), &active, &outer));
+        return Ok(graph.product(&name("outer"), &active, &outer));
     };
     // The operator gives left · gelu(right), so the gate (the second half) comes first; zeros fill each half up.
     let gate_first = stacked(&[both.rows(wide, 2 * wide), both.rows(0, wide)], width);
-    let inner = product(graph, &name("inner"), input, &gate_first);
+    let inner = graph.product(&name("inner"), input, &gate_first);
     let bias = graph.weight(&name("inner.bias"), &[2 * width], &vec![0.0; 2 * width]);
     let active = graph.contrib(&name("inner.gated"), "BiasSplitGelu", &[&inner, &bias], vec![]);
     let weight = graph.weight(&name("outer.weight"), &[width, dim], &stacked(&[outer.transposed()], width).values);
