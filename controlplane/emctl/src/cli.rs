@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::prepare::PrepareArgs;
+use crate::rerun::RerunArgs;
 use crate::script::ScriptArgs;
 use crate::submit::SubmitArgs;
 
@@ -71,6 +72,8 @@ Examples:
 pub(crate) enum Command {
     /// Post an experiment, from a file or from flags
     Submit(Box<SubmitArgs>),
+    /// Post the same experiment once more
+    Rerun(RerunArgs),
     /// List experiments, or show one
     Get {
         name: Option<String>,
@@ -94,7 +97,12 @@ pub(crate) enum Command {
         follow: bool,
     },
     /// What happened to an experiment, and why
-    Events { name: String },
+    Events {
+        name: String,
+        /// Stay, and print events as they happen
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Watch an experiment until it ends; the exit code tells how
     Wait { name: String },
     /// Throughput, latency, resources, comparisons and agreement of vectors

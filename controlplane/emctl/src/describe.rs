@@ -1,12 +1,13 @@
-//! `emctl describe` and `emctl events`: all that the server knows of one experiment, for a person who asks "why?".
+//! `emctl describe`: all that the server knows of one experiment, for a person who asks "why?".
 
 use std::fmt::Write as _;
 
 use em_api::client::Client;
 use em_api::experiment::Experiment;
-use em_api::status::{ConditionStatus, Event, EventList, EventType, Job, Trial, TrialPhase};
+use em_api::status::{ConditionStatus, Event, Job, Trial, TrialPhase};
 
 use crate::cli::Format;
+use crate::events::table as events_table;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::show;
@@ -23,11 +24,6 @@ pub(crate) async fn run(client: &Client, name: &str, format: Format) -> Result<(
     }
     let (jobs, events, trials) = (client.jobs(name).await?, client.events(name).await?, client.trials(name).await?);
     crate::output::print(&describe(&experiment, &jobs.items, &events.items, &trials.items))
-}
-
-pub(crate) async fn events(client: &Client, name: &str, format: Format) -> Result<(), Failure> {
-    let names = |list: &EventList| list.items.iter().map(|event| format!("{}\n", event.reason)).collect();
-    show(&client.events(name).await?, format, |list| event_table(&list.items), names)
 }
 
 fn describe(experiment: &Experiment, jobs: &[Job], events: &[Event], trials: &[Trial]) -> String {
@@ -85,7 +81,7 @@ fn describe(experiment: &Experiment, jobs: &[Job], events: &[Event], trials: &[T
     }
     failures(&mut text, trials);
     if !events.is_empty() {
-        let _ = write!(text, "\nLast events\n{}", indent(&event_table(&events[events.len().saturating_sub(LAST_EVENTS)..])));
+        let _ = write!(text, "\nLast events\n{}", indent(&events_table(&events[events.len().saturating_sub(LAST_EVENTS)..])));
     }
     text
 }
@@ -113,21 +109,6 @@ fn failures(text: &mut String, trials: &[Trial]) {
         }
         told.push(tail);
     }
-}
-
-fn event_table(events: &[Event]) -> String {
-    let columns = [
-        ("TIME (UTC)", Align::Left),
-        ("TYPE", Align::Left),
-        ("WHO", Align::Left),
-        ("REASON", Align::Left),
-        ("MESSAGE", Align::Left),
-    ];
-    let row = |event: &Event| {
-        let kind = if event.kind == EventType::Warning { "Warning" } else { "Normal" };
-        vec![human::time(event.at), kind.to_owned(), event.who.clone(), event.reason.clone(), human::one_line(&event.message)]
-    };
-    render(&columns, &events.iter().map(row).collect::<Vec<_>>())
 }
 
 fn section(text: &mut String, title: &str, columns: &[&str], rows: Vec<Vec<String>>) {

@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod connect;
 mod describe;
+mod events;
 mod failure;
 mod get;
 mod human;
@@ -14,6 +15,7 @@ mod output;
 mod prepare;
 mod progress;
 mod report;
+mod rerun;
 mod results;
 mod script;
 mod standalone;
@@ -51,13 +53,14 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let format = cli.output;
     match cli.command {
         Command::Submit(submit) => submit::run(&client, *submit, format).await,
+        Command::Rerun(args) => rerun::run(&client, args, format).await,
         Command::Get { name, watch, selector, field_selector } => {
             let options = ListOptions { label_selector: selector, field_selector, ..ListOptions::default() };
             get::run(&client, name, watch, options, format).await
         }
         Command::Describe { name } => describe::run(&client, &name, format).await,
         Command::Logs { name, follow } => logs::run(&client, &name, follow, format).await,
-        Command::Events { name } => describe::events(&client, &name, format).await,
+        Command::Events { name, watch } => events::run(&client, &name, watch, format).await,
         Command::Wait { name } => wait::run(&client, &name, format).await,
         Command::Results { name } => results::run(&client, &name, format).await,
         Command::Report { name, out } => report::run(&client, &name, &out).await,

@@ -1,6 +1,9 @@
 import type { Cell, Parity, Percentile, Results } from "../api/types";
 import { bytes, estimate, loadLevel, number, percentile } from "../format";
 
+/** Sentences shown without a click. */
+const AT_A_GLANCE = 6;
+
 export function ResultsTable({ results }: { results: Results }) {
   const measured = results.cells.filter((cell) => cell.repetitions + cell.failed + cell.invalid + cell.inconclusive > 0);
   if (measured.length === 0) return null;
@@ -14,11 +17,7 @@ export function ResultsTable({ results }: { results: Results }) {
           {warning}
         </p>
       ))}
-      <ul class="sentences">
-        {results.sentences.slice(0, 6).map((sentence) => (
-          <li key={sentence}>{sentence}</li>
-        ))}
-      </ul>
+      <Sentences all={results.sentences} />
       <div class="scroll">
         <table class="results">
           <thead>
@@ -63,12 +62,37 @@ export function ResultsTable({ results }: { results: Results }) {
       <ul class="parity">
         {results.parity.map((parity) => (
           <li key={parity.backend} class={parity.verdict}>
-            <b>{parity.backend}</b> vectors {parity.verdict}
-            {parity.minCosine === null ? "" : ` (least cosine ${parity.minCosine.toFixed(7)})`}: {parity.message}
+            <b>{parity.backend}</b> vectors {parity.verdict}: {parity.message}
           </li>
         ))}
       </ul>
     </section>
+  );
+}
+
+/** The first ones at a glance, the others a click away. */
+function Sentences({ all }: { all: string[] }) {
+  const [first, others] = [all.slice(0, AT_A_GLANCE), all.slice(AT_A_GLANCE)];
+  return (
+    <div class="sentences">
+      <List sentences={first} />
+      {others.length > 0 && (
+        <details>
+          <summary>{others.length === 1 ? "one more comparison" : `${others.length} more comparisons`}</summary>
+          <List sentences={others} />
+        </details>
+      )}
+    </div>
+  );
+}
+
+function List({ sentences }: { sentences: string[] }) {
+  return (
+    <ul>
+      {sentences.map((sentence) => (
+        <li key={sentence}>{sentence}</li>
+      ))}
+    </ul>
   );
 }
 

@@ -39,35 +39,47 @@ pub(crate) struct SubmitArgs {
     /// Experiment in YAML or JSON; `-` reads standard input
     #[arg(short, long, value_name = "FILE", required_unless_present = "model")]
     pub(crate) file: Option<PathBuf>,
-    /// Stay until the experiment has ended, show progress, then its results
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) wait: bool,
-    /// Store nothing; print the complete experiment and its job script
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// With --wait: download the report into this folder at the end
-    #[arg(long, value_name = "DIR", requires = "wait")]
-    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) follow: Follow,
     #[command(flatten)]
     pub(crate) flags: SpecFlags,
+}
+
+/// How far to go with what is posted.
+#[derive(Args, Debug)]
+pub(crate) struct Follow {
+    /// Stay until the experiment has ended, show progress, then its results
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    /// Store nothing; print the complete experiment and its job script
+    #[arg(long)]
+    dry_run: bool,
+    /// With --wait: download the report into this folder at the end
+    #[arg(long, value_name = "DIR", requires = "wait")]
+    out: Option<PathBuf>,
 }
 
 pub(crate) async fn run(client: &Client, submit: SubmitArgs, format: Format) -> Result<(), Failure> {
     let (body, notes) = body(&submit)?;
     complain(&notes);
+    carry_out(client, body, &submit.follow, format).await
+}
+
+/// Posts the body, and stays with the experiment as long as is wished.
+pub(crate) async fn carry_out(client: &Client, body: Body, follow: &Follow, format: Format) -> Result<(), Failure> {
     let Creation { new, answer } =
-        if submit.dry_run { client.create_experiment(body, true).await? } else { post::post(client, &body).await? };
+        if follow.dry_run { client.create_experiment(body, true).await? } else { post::post(client, &body).await? };
     complain(&answer.warnings.iter().map(|warning| format!("warning: {warning}")).collect::<Vec<_>>());
-    if submit.dry_run {
+    if follow.dry_run {
         return print(&preview(&answer, format));
     }
     let name = answer.experiment.metadata.name.clone();
-    if !submit.wait {
+    if !follow.wait {
         return print(&posted(&answer, new, format));
     }
     note(&posted(&answer, new, Format::Table));
     let ended = wait::with_results(client, &name, format).await?;
-    if let Some(out) = &submit.out {
+    if let Some(out) = &follow.out {
         match report::fetch(client, &name, out).await {
             Ok(files) => note(&report::told(out, files)),
             // Nothing was measured: the phase tells more than a missing report.

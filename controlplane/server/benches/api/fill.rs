@@ -29,14 +29,18 @@ pub(crate) async fn fill(state_dir: &Path, template: &str) {
         "BEGIN".to_owned(),
         format!(
             "INSERT INTO experiments (uid, name, owner, labels, annotations, spec, generation, observed_generation, revision, created_version,
-                 resource_version, phase, message, conditions, estimated_seconds, log_position, settled, created_at, started_at, finished_at)
+                 resource_version, phase, message, conditions, estimated_seconds, log_position, settled, created_at, started_at, finished_at, trials)
              {numbers}
              SELECT {uid}, printf('e-%06d', n.i), e.owner, e.labels, e.annotations, e.spec, 1, 1, 3, n.i + 1000, n.i + 1000,
                  CASE WHEN {ended} THEN 'Succeeded' ELSE 'Running' END, NULL, e.conditions, e.estimated_seconds, 0, {ended},
-                 e.created_at, e.created_at, {finished}
+                 e.created_at, e.created_at, {finished}, {counts}
              FROM n CROSS JOIN experiments e WHERE e.name = '{template}'",
             uid = id(1, "n.i"),
             finished = only_ended("e.created_at"),
+            counts = only_ended(&format!(
+                "printf('{{\"total\":{TRIALS},\"pending\":%d,\"running\":0,\"succeeded\":%d,\"failed\":0,\"interrupted\":0,\"invalid\":0,\
+                 \"inconclusive\":0}}', CASE WHEN n.i < {MEASURED} THEN 0 ELSE {TRIALS} END, CASE WHEN n.i < {MEASURED} THEN {TRIALS} ELSE 0 END)"
+            )),
         ),
         format!(
             "INSERT INTO shards (id, experiment_uid, ordinal, blocks)

@@ -69,6 +69,7 @@ pub struct App {
     stop: CancellationToken,
     cache: Arc<results::Cache>,
     in_flight: Arc<idempotency::InFlight>,
+    readiness: Arc<health::Readiness>,
     longest_stall: Duration,
     cluster: Cluster,
     hints: Hints,
@@ -83,9 +84,19 @@ impl App {
     /// `address`: where the listener listens. `stop`: when cancelled, streams end.
     pub fn new(store: Store, metrics: Metrics, jobs: JobSettings, address: SocketAddr, stop: CancellationToken) -> Self {
         let cookie = format!("em_session_{}", address.port()).into();
-        let (cache, in_flight) = (Arc::default(), Arc::default());
-        let (cluster, hints) = (Cluster::default(), Hints::default());
-        Self { store, metrics, jobs: Arc::new(jobs), cookie, stop, cache, in_flight, longest_stall: LONGEST_STALL, cluster, hints }
+        Self {
+            store,
+            metrics,
+            jobs: Arc::new(jobs),
+            cookie,
+            stop,
+            cache: Arc::default(),
+            in_flight: Arc::default(),
+            readiness: Arc::default(),
+            longest_stall: LONGEST_STALL,
+            cluster: Cluster::default(),
+            hints: Hints::default(),
+        }
     }
 
     /// Shares what the reconciler's side learns of the cluster, and the hints that it follows.

@@ -154,8 +154,9 @@ fn cancel(world: &World, view: &View, attempt: &Attempt, job: &JobView, next: &S
         }
     });
     // The first reason is the one that the end is explained by.
-    let (why, message) = next.cancel.as_ref().map_or((why, message), |sent| (sent.why, sent.message.clone()));
-    let state = AttemptState::Submitted(Submitted { cancel: Some(Cancel { sent_at: world.now, why, message }), ..next.clone() });
+    let first = Cancel { since: world.now, sent_at: world.now, why, message };
+    let cancel = next.cancel.clone().map_or(first, |sent| Cancel { sent_at: world.now, ..sent });
+    let state = AttemptState::Submitted(Submitted { cancel: Some(cancel), ..next.clone() });
     let (uid, id, revision) = (attempt.experiment, attempt.id, attempt.revision);
     Some(Action::CancelJob { uid, attempt: id, revision, job_id: job.id.clone(), state, event })
 }

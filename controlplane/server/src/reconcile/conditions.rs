@@ -96,14 +96,26 @@ fn stuck(world: &World, attempt: &Attempt, decisions: &mut Decisions) -> Option<
             ),
         )),
         AttemptState::Submitted(submitted) if submitted.over.is_none() => {
-            let (id, missing) = (&submitted.job.id, submitted.missing_since?);
-            late(missing, world.knobs.missing_grace, decisions).then(|| {
-                let message = format!(
-                    "job {id} is in no listing since {missing:.0}; it is not given up while its agent speaks or accounting does not \
-                     answer (look at `sacct -j {id}`)"
-                );
-                ("JobMissing", message)
-            })
+            let id = &submitted.job.id;
+            match (submitted.missing_since, &submitted.cancel) {
+                (Some(missing), _) if late(missing, world.knobs.missing_grace, decisions) => Some((
+                    "JobMissing",
+                    format!(
+                        "job {id} is in no listing since {missing:.0}; it is not given up while its agent speaks or accounting does \
+                         not answer (look at `sacct -j {id}`)"
+                    ),
+                )),
+                (None, Some(cancel)) if late(cancel.since, SignedDuration::ZERO, decisions) => Some((
+                    "JobStays",
+                    format!(
+                        "job {id} was cancelled at {:.0} and Slurm still lists it as {}: look at `scontrol show job {id}` and at its \
+                         node; a node that does not let go of a job is an administrator's to mend. scancel is repeated meanwhile",
+                        cancel.since,
+                        submitted.job.state.as_deref().unwrap_or("there")
+                    ),
+                )),
+                _ => None,
+            }
         }
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! What an experiment shows: phase, message, conditions. Computed anew from what was seen; written only when it differs.
 
 use em_api::spec::Desired;
-use em_api::status::{Condition, EventType, Phase};
+use em_api::status::{Condition, EventType, Phase, TrialCounts};
 
 use super::attempt::WHO;
 use super::conditions;
@@ -12,6 +12,8 @@ use crate::job::inputs;
 use crate::store::attempts::{Attempt, AttemptState, End};
 use crate::store::events::NewEvent;
 use crate::store::transitions::Standing;
+use crate::store::trials;
+use crate::store::world::Open;
 
 /// What holds its next job back.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,7 @@ pub(super) fn change(world: &World, view: &View, held: Held<'_>, decisions: &mut
         phase,
         message,
         conditions,
+        trials: phase.ended().then(|| counted(&view.open, phase)),
         observed_generation: stored.generation,
         started_at: stored.started_at.or(first_claim),
         finished_at: if phase.ended() { stored.finished_at.or(Some(world.now)) } else { None },
@@ -55,12 +58,18 @@ pub(super) fn stalled(world: &World, view: &View) -> Option<Standing> {
         phase: stored.phase,
         message: stored.message.clone(),
         conditions,
+        trials: stored.trials,
         observed_generation: stored.observed_generation,
         started_at: stored.started_at,
         finished_at: stored.finished_at,
         settled: false,
     };
     (!same(&standing, stored)).then_some(standing)
+}
+
+fn counted(open: &Open, phase: Phase) -> TrialCounts {
+    let rows = trials::rows(&open.shards);
+    trials::tally(&trials::states(&rows, &open.handed, &open.attempts, phase, open.stored.spec.retry_trials), &open.handed)
 }
 
 fn same(standing: &Standing, stored: &crate::store::experiments::Stored) -> bool {

@@ -79,6 +79,9 @@ pub struct SlurmJob {
 /// `scancel` was called.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
+    /// The first time.
+    pub since: Timestamp,
+    /// The last time.
     pub sent_at: Timestamp,
     pub why: CancelWhy,
     pub message: String,
@@ -243,7 +246,10 @@ fn job(row: &AnyRow) -> Result<Option<SlurmJob>> {
 
 fn cancel(row: &AnyRow) -> Result<Option<Cancel>> {
     let Some(sent_at) = row.opt_time("cancel_sent_at")? else { return Ok(None) };
-    Ok(Some(Cancel { sent_at, why: row.word("cancel_reason")?, message: row.opt_text("cancel_message")?.unwrap_or_default() }))
+    // An earlier version kept the last time alone.
+    let since = row.opt_time("cancel_since")?.unwrap_or(sent_at);
+    let message = row.opt_text("cancel_message")?.unwrap_or_default();
+    Ok(Some(Cancel { since, sent_at, why: row.word("cancel_reason")?, message }))
 }
 
 fn over(row: &AnyRow) -> Result<Option<Over>> {

@@ -9,7 +9,7 @@ use em_api::{ExperimentUid, Timestamp};
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-use super::codec::{Columns, json, spell, time};
+use super::codec::{Columns, corrupt, json, spell, time};
 use super::events::NewEvent;
 use super::idempotency::{Kept, RequestKey};
 use super::lists::values;
@@ -34,6 +34,8 @@ pub struct Stored {
     pub phase: Phase,
     pub message: Option<String>,
     pub conditions: Vec<Condition>,
+    /// Once it has ended: how its trials did, which does not change any more.
+    pub trials: Option<TrialCounts>,
     pub estimated_seconds: u64,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
@@ -186,6 +188,7 @@ pub(super) fn fresh(admitted: &Admitted, name: String, owner: &str, version: i64
         phase: Phase::Pending,
         message: None,
         conditions: vec![accepted],
+        trials: None,
         estimated_seconds: admitted.estimated_seconds,
         created_at: at,
         started_at: None,
@@ -303,6 +306,11 @@ pub(super) fn read(row: &AnyRow) -> Result<Stored> {
         phase: row.word("phase")?,
         message: row.opt_text("message")?,
         conditions: row.read_json("conditions")?,
+        trials: row
+            .opt_text("trials")?
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|source| corrupt("trials", source))?,
         estimated_seconds: row.int("estimated_seconds")?.cast_unsigned(),
         created_at: row.time("created_at")?,
         started_at: row.opt_time("started_at")?,

@@ -22,6 +22,8 @@ pub(super) struct Parts {
     pub(super) handed: Vec<Handed>,
 }
 
+const ATTEMPTS: &str = "SELECT * FROM attempts WHERE experiment_uid IN ($LIST) ORDER BY created_at, id";
+
 /// A row an experiment, with a line a measurement: to fetch thousands of rows takes several times as long, and so do numbers as texts.
 /// What is no plain word stands last in its line.
 const HANDED: &str = "SELECT experiment_uid, string_agg(
@@ -42,21 +44,15 @@ impl Store {
         let mut parts = PartsOf(HashMap::with_capacity(ids.len()));
         let shards =
             "SELECT experiment_uid, id, blocks FROM shards WHERE experiment_uid IN ($LIST) ORDER BY experiment_uid, ordinal";
-        let attempts = "SELECT * FROM attempts WHERE experiment_uid IN ($LIST) ORDER BY created_at, id";
         // Shards never change, so they may come beside. Measurements come last: none that an attempt rests on may be missing.
-        let (shards, attempts) = tokio::try_join!(rows_of(&self.pool, shards, &ids), rows_of(&self.pool, attempts, &ids))?;
+        let (shards, attempts) = tokio::try_join!(rows_of(&self.pool, shards, &ids), rows_of(&self.pool, ATTEMPTS, &ids))?;
         for row in shards {
             parts.add(&row, |parts| {
                 parts.shards.push(Shard { id: row.parsed("id")?, blocks: row.read_json("blocks")? });
                 Ok(())
             })?;
         }
-        for row in attempts {
-            parts.add(&row, |parts| {
-                parts.attempts.push(attempts::read(&row)?);
-                Ok(())
-            })?;
-        }
+        parts.add_attempts(attempts)?;
         for row in rows_of(&self.pool, HANDED, &ids).await? {
             parts.add(&row, |parts| {
                 parts.handed = handed_in::read_all(&row.text("handed")?)?;
@@ -65,9 +61,26 @@ impl Store {
         }
         Ok(parts)
     }
+
+    /// Their attempts alone.
+    pub(super) async fn jobs_of(&self, uids: &[ExperimentUid]) -> Result<PartsOf> {
+        let ids: Vec<String> = uids.iter().map(ToString::to_string).collect();
+        let mut parts = PartsOf(HashMap::with_capacity(ids.len()));
+        parts.add_attempts(rows_of(&self.pool, ATTEMPTS, &ids).await?)?;
+        Ok(parts)
+    }
 }
 
 impl PartsOf {
+    fn add_attempts(&mut self, rows: Vec<AnyRow>) -> Result<()> {
+        rows.iter().try_for_each(|row| {
+            self.add(row, |parts| {
+                parts.attempts.push(attempts::read(row)?);
+                Ok(())
+            })
+        })
+    }
+
     fn add(&mut self, row: &AnyRow, read: impl FnOnce(&mut Parts) -> Result<()>) -> Result<()> {
         let entry = self.0.entry(row.text("experiment_uid")?).or_insert_with(|| Ok(Parts::default()));
         let Ok(parts) = entry else { return Ok(()) };

@@ -2,7 +2,7 @@
 
 use em_api::Timestamp;
 use em_api::experiment::Experiment;
-use em_api::status::{Job, Live, Status};
+use em_api::status::{Job, Live, Status, TrialCounts};
 
 use super::attempts::{Attempt, AttemptState};
 use super::counted::Handed;
@@ -18,14 +18,25 @@ impl Store {
         Ok(completed(stored, parts))
     }
 
-    /// Completes rows of a list, with as many queries as for one.
+    /// Completes rows of a list, with as many queries as for one. Of those that have ended only the jobs are read.
     pub async fn complete_all(&self, stored: Vec<Stored>) -> Result<Vec<Experiment>> {
-        let mut parts = self.parts_of(&stored.iter().map(|stored| stored.uid).collect::<Vec<_>>()).await?;
+        let of = |counted: bool| {
+            let chosen = stored.iter().filter(move |stored| stored.trials.is_some() == counted);
+            chosen.map(|stored| stored.uid).collect::<Vec<_>>()
+        };
+        let mut parts = self.parts_of(&of(false)).await?;
+        let mut jobs = self.jobs_of(&of(true)).await?;
         stored
             .into_iter()
-            .map(|stored| {
-                let parts = parts.take(stored.uid)?;
-                Ok(completed(stored, parts))
+            .map(|stored| match stored.trials {
+                Some(trials) => {
+                    let attempts = jobs.take(stored.uid)?.attempts;
+                    Ok(with(stored, trials, &attempts, None))
+                }
+                None => {
+                    let parts = parts.take(stored.uid)?;
+                    Ok(completed(stored, parts))
+                }
             })
             .collect()
     }
@@ -34,14 +45,19 @@ impl Store {
 fn completed(stored: Stored, Parts { shards, attempts, handed }: Parts) -> Experiment {
     let rows = rows(&shards);
     let states = states(&rows, &handed, &attempts, stored.phase, stored.spec.retry_trials);
+    let live = live(&stored, &attempts, &rows, &states, &handed);
+    with(stored, tally(&states, &handed), &attempts, live)
+}
+
+fn with(stored: Stored, trials: TrialCounts, attempts: &[Attempt], live: Option<Live>) -> Experiment {
     let status = Status {
         phase: stored.phase,
         observed_generation: stored.observed_generation,
         message: stored.message.clone(),
         conditions: stored.conditions.clone(),
-        trials: tally(&states, &handed),
+        trials,
         jobs: attempts.iter().map(job).collect(),
-        live: live(&stored, &attempts, &rows, &states, &handed),
+        live,
         estimated_seconds: Some(stored.estimated_seconds),
         started_at: stored.started_at,
         finished_at: stored.finished_at,

@@ -1,7 +1,7 @@
 //! The reconciler's writes: new attempts, their states, and what experiments show. Each compares the revision that was read
 //! and is refused with [`Error::Stale`] when somebody was faster: look again, decide again.
 
-use em_api::status::{Condition, Phase};
+use em_api::status::{Condition, Phase, TrialCounts};
 use em_api::{AttemptId, ExperimentUid, ShardId, Timestamp};
 
 use super::attempts::{AttemptState, Cancel, Over, SlurmJob};
@@ -17,6 +17,8 @@ pub struct Standing {
     pub phase: Phase,
     pub message: Option<String>,
     pub conditions: Vec<Condition>,
+    /// Of an experiment that has ended.
+    pub trials: Option<TrialCounts>,
     pub observed_generation: u64,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -135,8 +137,9 @@ impl Store {
         let version = write.version().await?;
         let changed = sqlx::query(
             "UPDATE experiments SET phase = $1, message = $2, conditions = $3, observed_generation = $4, started_at = $5,
-                                    finished_at = $6, cleanup_at = $6, settled = $7, resource_version = $8, revision = revision + 1
-             WHERE uid = $9 AND revision = $10",
+                                    finished_at = $6, cleanup_at = $6, settled = $7, resource_version = $8, trials = $9,
+                                    revision = revision + 1
+             WHERE uid = $10 AND revision = $11",
         )
         .bind(spell(&standing.phase))
         .bind(standing.message.clone())
@@ -146,6 +149,7 @@ impl Store {
         .bind(opt_time(standing.finished_at))
         .bind(i64::from(standing.settled))
         .bind(version)
+        .bind(standing.trials.as_ref().map(json))
         .bind(uid.to_string())
         .bind(revision)
         .execute(&mut *write.tx)
@@ -267,8 +271,8 @@ pub(super) async fn save(
                 slurm_state = $6, slurm_reason = $7, job_node = $8, submitted_at = $9, started_at = $10, expected_start = $11,
                 ends_at = $12, missing_since = $13, cancel_sent_at = $14, cancel_reason = $15, cancel_message = $16, over_at = $17,
                 outcome = $18, exit_code = $19, spool_read = $20, ended_at = $21, end_kind = $22, end_reason = $23,
-                end_message = $24, restarts = $25
-         WHERE id = $26 AND revision = $27 RETURNING experiment_uid",
+                end_message = $24, restarts = $25, cancel_since = $26
+         WHERE id = $27 AND revision = $28 RETURNING experiment_uid",
     )
     .bind(columns.state)
     .bind(opt_time(columns.not_before))
@@ -295,6 +299,7 @@ pub(super) async fn save(
     .bind(columns.end.map(|end| end.reason.clone()))
     .bind(columns.end.map(|end| end.message.clone()))
     .bind(job.and_then(|job| job.restarts).map(i64::from))
+    .bind(opt_time(columns.cancel.map(|cancel| cancel.since)))
     .bind(id.to_string())
     .bind(revision)
     .fetch_optional(&mut *write.tx)

@@ -103,11 +103,21 @@ fn a_full_disk_of_the_database_refuses_with_the_cure_and_loses_nothing() {
     let full = (0..200).map(|number| refused_or_none(&server, &format!("more-{number}"))).find_map(|answer| answer);
     assert_eq!(full, Some((StatusCode::SERVICE_UNAVAILABLE, "database_full".to_owned(), Some("5".to_owned()))));
     assert_eq!(server.get("kept").status.phase, Phase::Queued, "reading goes on");
+    until_ready(&server, StatusCode::SERVICE_UNAVAILABLE);
     small.free();
+    until_ready(&server, StatusCode::OK);
     server.create(&body("after"));
     server.until_phase("after", Phase::Queued);
     server.slurm.set("1", JobState::Running);
     server.until_phase("kept", Phase::Running);
+}
+
+fn until_ready(server: &Server, wished: StatusCode) {
+    let begin = std::time::Instant::now();
+    while server.ask(Method::GET, "/readyz", None).status() != wished {
+        assert!(begin.elapsed().as_secs() < 10, "/readyz is not {wished} within 10 s");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }
 
 fn refused_or_none(server: &Server, name: &str) -> Option<(StatusCode, String, Option<String>)> {

@@ -160,6 +160,11 @@ impl Stage {
                     }
                     let counts = &experiment.status.trials;
                     let phase = experiment.status.phase;
+                    let stored = self.store.stored(&name).await.expect("just read");
+                    let listed = self.store.complete_all(vec![stored]).await.expect("just read").remove(0).status.trials;
+                    if listed != *counts {
+                        self.broken(format!("{name} is listed with {listed:?} and has {counts:?}"));
+                    }
                     if (phase == Phase::Succeeded) != (counts.succeeded + counts.invalid + counts.inconclusive == counts.total)
                         && phase != Phase::Cancelled
                         && phase != Phase::Suspended

@@ -1,5 +1,7 @@
 //! What the user wants: cancel, suspend, resume, delete.
 
+use em_api::status::{ConditionStatus, ConditionType};
+
 use super::*;
 
 fn cancels(world: &World) -> usize {
@@ -24,6 +26,26 @@ fn a_cancelled_experiment_cancels_its_job_and_ends_when_the_job_is_gone() {
     let shown = world.shown();
     assert!(shown.phase == Phase::Cancelled && shown.settled);
     assert_eq!(world.created(), None);
+}
+
+#[test]
+fn a_cancelled_job_that_stays_is_told_of_with_what_to_look_at() {
+    let listed = [("7", JobState::Running)];
+    let mut world = world().with_attempt(submitted("RUNNING")).claimed(1).listing(&listed).desired(Desired::Cancelled);
+    world.last().state = world.moved();
+    world.now = at(1031);
+    // Repeated.
+    world.last().state = world.moved();
+    let told = |world: &World| {
+        let conditions = world.shown().conditions;
+        conditions.into_iter().find(|one| one.kind == ConditionType::Stalled && one.status == ConditionStatus::True)
+    };
+    world.now = at(1059);
+    assert_eq!(told(&world), None);
+    world.now = at(1060);
+    let condition = told(&world).expect("a minute after the first scancel, however often it was repeated");
+    assert_eq!(condition.reason, "JobStays");
+    assert!(condition.message.contains("scontrol show job 7") && condition.message.contains("RUNNING"), "{}", condition.message);
 }
 
 #[test]

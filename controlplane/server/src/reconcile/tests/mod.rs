@@ -65,6 +65,7 @@ pub(super) fn stored() -> Stored {
         phase: Phase::Pending,
         message: None,
         conditions: Vec::new(),
+        trials: None,
         estimated_seconds: 60,
         created_at: at(0),
         started_at: None,

@@ -14,6 +14,7 @@ fn standing(phase: Phase) -> Standing {
         phase,
         message: None,
         conditions: Vec::new(),
+        trials: None,
         observed_generation: 1,
         started_at: None,
         finished_at: None,

@@ -13,6 +13,7 @@ fn standing(phase: Phase) -> Standing {
         phase,
         message: None,
         conditions: Vec::new(),
+        trials: None,
         observed_generation: 1,
         started_at: None,
         finished_at: phase.ended().then(now),

@@ -162,6 +162,7 @@ impl Server {
             phase: Phase::Succeeded,
             message: None,
             conditions: Vec::new(),
+            trials: None,
             observed_generation: 1,
             started_at: Some(now()),
             finished_at: Some(now()),
