@@ -3,6 +3,7 @@
 //! Exit codes: 0 the trial was measured; 1 it was, but a `--slo` was missed, or without any `--slo` some answers were wrong or missing
 //! (only without `--plan`: an agent reads the report); 2 it could not be measured, and the reason is on stderr.
 
+mod data;
 mod flags;
 mod output;
 mod slo;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{LoadError, LoadPlan};
 
+pub use data::{DataCommand, data};
 pub use flags::Flags;
 pub use slo::Slo;
 
@@ -74,13 +76,15 @@ pub async fn run_on(args: LoadArgs, stdout: File) -> anyhow::Result<i32> {
     if let Some(path) = &args.out {
         write_report(path, &report)?;
     }
-    if !by_plan {
-        let checks: Vec<slo::Check> = args.slo.iter().map(|slo| slo.check(&report)).collect::<anyhow::Result<_>>()?;
-        output::say(stdout, &summary::render(&report, &checks)?, args.progress_json)?;
-        let missed = if checks.is_empty() { report.counts.errors() > 0 } else { checks.iter().any(|check| !check.met) };
-        return Ok(if missed { MISSED } else { MEASURED });
-    }
-    Ok(MEASURED)
+    if by_plan { Ok(MEASURED) } else { judged(&report, &args.slo, stdout, args.progress_json) }
+}
+
+/// The summary, and the exit code that follows from it.
+fn judged(report: &LoadReport, slo: &[Slo], stdout: File, progress_json: bool) -> anyhow::Result<i32> {
+    let checks: Vec<slo::Check> = slo.iter().map(|slo| slo.check(report)).collect::<anyhow::Result<_>>()?;
+    output::say(stdout, &summary::render(report, &checks)?, progress_json)?;
+    let missed = if checks.is_empty() { report.counts.errors() > 0 } else { checks.iter().any(|check| !check.met) };
+    Ok(if missed { MISSED } else { MEASURED })
 }
 
 fn read_plan(path: &Path) -> anyhow::Result<LoadPlan> {

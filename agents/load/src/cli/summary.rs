@@ -13,7 +13,7 @@ use super::slo::Check;
 const HEADROOM: f64 = 3.0;
 
 pub(super) fn render(report: &LoadReport, checks: &[Check]) -> anyhow::Result<String> {
-    let mut lines = Lines(String::new());
+    let mut lines = Lines::default();
     let per_s = |count: u64| count as f64 / report.window_s;
     let sent = report.counts.ok + report.counts.errors();
     lines.add("endpoint", &report.url);
@@ -93,10 +93,11 @@ fn steadiness(report: &LoadReport) -> String {
     }
 }
 
-struct Lines(String);
+#[derive(Default)]
+pub(super) struct Lines(pub(super) String);
 
 impl Lines {
-    fn add(&mut self, name: &str, value: &str) {
+    pub(super) fn add(&mut self, name: &str, value: &str) {
         // Writing into a String cannot fail.
         let _ = writeln!(self.0, "  {name:.<16}: {value}");
     }

@@ -3,9 +3,12 @@
 mod cancel;
 mod cli;
 mod data;
+mod files;
 mod known;
 mod outcomes;
 mod pace;
+mod parquet_files;
+mod prepared;
 mod scripted;
 mod search;
 mod server;

@@ -4,6 +4,7 @@
 
 mod claim;
 mod control_plane;
+mod data;
 mod doctor;
 mod ends;
 mod failures;
