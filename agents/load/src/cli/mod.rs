@@ -5,6 +5,7 @@
 
 mod data;
 mod flags;
+mod merge;
 mod output;
 mod slo;
 mod summary;
@@ -21,6 +22,7 @@ use crate::{LoadError, LoadPlan};
 
 pub use data::{DataCommand, data};
 pub use flags::Flags;
+pub use merge::{LoadCommand, MergeArgs};
 pub use slo::Slo;
 
 const MEASURED: i32 = 0;
@@ -31,7 +33,10 @@ const NOT_MEASURED: i32 = 2;
 ///
 /// Exit codes: 0 measured; 1 measured, but a --slo was missed or, without any, some answers were wrong or missing; 2 not measured.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct LoadArgs {
+    #[command(subcommand)]
+    pub command: Option<LoadCommand>,
     /// A load plan (JSON), instead of the flags below.
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
@@ -57,6 +62,13 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<i32> {
 
 /// The same, with what would go to stdout written to `stdout`.
 pub async fn run_on(args: LoadArgs, stdout: File) -> anyhow::Result<i32> {
+    if let Some(LoadCommand::Merge(args)) = &args.command {
+        let report = args.merged()?;
+        if let Some(path) = &args.out {
+            write_report(path, &report)?;
+        }
+        return judged(&report, &args.slo, stdout, false);
+    }
     let by_plan = args.plan.is_some();
     let plan = match &args.plan {
         Some(path) => read_plan(path)?,

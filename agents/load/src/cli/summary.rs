@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use em_api::measurement::{FoundBy, FoundMax, Histogram, LoadReport};
+use em_api::measurement::{FoundBy, FoundMax, Histogram, LoadReport, Merged};
 use em_stats::histogram;
 use em_stats::steady::{self, Steadiness};
 
@@ -23,6 +23,13 @@ pub(super) fn render(report: &LoadReport, checks: &[Check]) -> anyhow::Result<St
     }
     let extended = if report.extended { ", extended to hold enough requests" } else { "" };
     lines.add("window", &format!("{:.1} s after {:.1} s of warm-up{extended}", report.window_s, report.warmup_s));
+    if let Some(merged) = &report.merged {
+        let Merged { generators, overlap_s, spread_s } = merged;
+        lines.add(
+            "merged",
+            &format!("{generators} generators; their windows overlap by {overlap_s:.2} s, begun within {spread_s:.2} s"),
+        );
+    }
     lines.add("texts", &format!("{} valid, {:.1}/s", report.texts_ok, per_s(report.texts_ok)));
     lines.add("requests", &format!("{} valid, {:.2}/s", report.requests_ok, per_s(report.requests_ok)));
     let success = if sent == 0 { "—".to_owned() } else { format!("{:.3} %", 100.0 * report.counts.ok as f64 / sent as f64) };

@@ -5,6 +5,7 @@ mod cli;
 mod data;
 mod files;
 mod known;
+mod merged;
 mod outcomes;
 mod pace;
 mod parquet_files;

@@ -9,5 +9,6 @@ mod doctor;
 mod ends;
 mod failures;
 mod job;
+mod merge;
 mod standalone;
 mod whole;
