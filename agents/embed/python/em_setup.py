@@ -59,7 +59,8 @@ def parse(argv: Optional[list[str]]) -> argparse.Namespace:
     if unknown:
         parser.error(f"argument --backends: unknown {', '.join(unknown)}; choose from {', '.join(BACKENDS)}")
     if args.dataset not in ("", "wordnet"):
-        parser.error(f"argument --dataset: `{args.dataset}` is not built in; only wordnet is. Your own: `dataset.path` of the experiment")
+        cure = f"`em-agent data prepare --source {args.dataset} --from PATH` brings your own, or `dataset.path` of the experiment names it"
+        parser.error(f"argument --dataset: `{args.dataset}` is not built in; only wordnet is. {cure}")
     return args
 
 

@@ -4,13 +4,14 @@
 //! microseconds. What is measured leaves as an [`em_api::measurement::LoadReport`]; verdicts and statistics are made of it by
 //! the control plane. Read in this order: [`plan`] (what is asked), [`run`](run()) (one trial from begin to end), `trial` (one stretch
 //! of load), `find_max` (a search of many), `schedule` (when), `draw` (what), `attack` (users and their pace), `checker` and `wire`
-//! (requests and answers), `collector` (what belongs to the window), `headroom` (the self-check), [`dataset`] (texts), [`cli`].
+//! (requests and answers), `collector` (what belongs to the window), `headroom` (the self-check), [`dataset`] (texts), [`merge`](mod@merge) (several generators), [`cli`].
 //!
 //! [`run`](run()) is made for a process of its own: Goose keeps state for the whole process, and SIGINT and SIGTERM are taken over.
 
 pub mod cli;
 pub mod dataset;
 pub mod error;
+pub mod merge;
 pub mod null_server;
 pub mod plan;
 pub mod progress;
@@ -27,6 +28,8 @@ mod find_max;
 mod headroom;
 mod inputs;
 mod key;
+#[cfg(test)]
+mod merge_tests;
 mod requests;
 mod run;
 mod schedule;

@@ -1,5 +1,6 @@
 //! What one trial of load is told to do. Complete: a generator needs nothing but this and the data set.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use em_api::HumanDuration;
@@ -194,6 +195,26 @@ impl LoadPlan {
             return refuse("textTokens", "min must not be above max");
         }
         Ok(())
+    }
+
+    /// What a report keeps of the plan beside fields of its own: values as JSON. Not what tells where it ran and which of several
+    /// generators it was for (paths, cores, keys, the deadline).
+    pub(crate) fn asked(&self) -> BTreeMap<String, String> {
+        const NOT_KEPT: [&str; 10] = [
+            "url",
+            "level",
+            "batchSize",
+            "dataset",
+            "apiKeyFile",
+            "apiKeyEnv",
+            "headroomRequestsPerS",
+            "requests",
+            "cores",
+            "deadline",
+        ];
+        let Ok(Value::Object(fields)) = serde_json::to_value(self) else { return BTreeMap::new() };
+        let kept = fields.into_iter().filter(|(name, value)| !value.is_null() && !NOT_KEPT.contains(&name.as_str()));
+        kept.map(|(name, value)| (name, value.to_string())).collect()
     }
 
     /// Requests per second that are planned at the begin; `None` in a closed loop.

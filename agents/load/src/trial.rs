@@ -296,6 +296,8 @@ impl Watch {
             dataset: inputs.dataset.clone(),
             error_examples: self.collector.examples.clone(),
             find_max: None,
+            plan: plan.asked(),
+            merged: None,
             counts: self.collector.counts,
         };
         Ok(Measured { report, over: self.collector.over.count, requests, drawn })

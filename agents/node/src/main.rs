@@ -27,6 +27,9 @@ enum Command {
     Serve(em_embed::serve::ServeArgs),
     /// Drive load against a service and write a report
     Load(em_load::cli::LoadArgs),
+    /// Work on data sets
+    #[command(subcommand)]
+    Data(em_load::cli::DataCommand),
     /// Show visible GPUs and what this node is
     Gpu(gpu::GpuArgs),
     /// Work on model files
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
                 Err(problem) => code(Err(problem), |_| NOT_MEASURED),
             }
         }),
+        Command::Data(command) => code(em_load::cli::data(&command), |_| 1),
         Command::Model(ModelCommand::Prepare(args)) => code(em_embed::prepare::run(args), |_| 1),
         Command::Setup(args) => code(em_embed::setup::run(args), |_| 1),
     }

@@ -1,10 +1,10 @@
-//! The input store under the job directory tree: models, data sets, environments. `em-agent setup` fills it, the
+//! The input store under the job directory tree: models, data sets, environments. `em-agent setup` and `em-agent data prepare` fill it, the
 //! control plane looks whether an experiment's inputs are there, the agent uses them. A part exists when its manifest
 //! does: manifests are written last, by rename.
 //!
 //! ```text
 //! store/models/{id with / as --}@{revision}/            safetensors folder, as sentence-transformers reads it; onnx/ beside
-//! store/datasets/{source}-{hash8}/texts.txt.zst|.tsv…   what the loader of that source reads
+//! store/datasets/{source}-{hash8}/texts.txt|.jsonl       the built-in one, and what `em-agent data prepare` made of a user's
 //! store/envs/{backend}-{lockhash8}/                     Python environment of vllm and huggingface
 //! store/lib/onnxruntime-{version}/                      shared library of ONNX Runtime for ort
 //! store/manifests/{model|dataset|backend}-{key}.json    an Entry each
@@ -82,9 +82,36 @@ pub fn missing(store: &Path, spec: &Spec) -> Vec<(EntryKind, String)> {
     required(spec).into_iter().filter(|(kind, key)| !manifest_path(store, *kind, key).is_file()).collect()
 }
 
-/// The words of `em-agent setup` that bring what is missing. `profile`: `None` is `gpu` where the experiment computes on GPUs.
-/// Data sets that are not built in are passed over, see [`not_built_in`].
-pub fn setup_words(spec: &Spec, store: &Path, missing: &[(EntryKind, String)], profile: Option<&str>) -> Vec<String> {
+/// The words after `em-agent` of the commands that bring what is missing, in their order: `setup`, then `data prepare` for a data set
+/// that only the user has. `profile`: `None` is `gpu` where the experiment computes on GPUs. `from`: the user's files.
+pub fn commands(
+    spec: &Spec,
+    store: &Path,
+    missing: &[(EntryKind, String)],
+    profile: Option<&str>,
+    from: Option<&str>,
+) -> Vec<Vec<String>> {
+    let own = own_data(missing);
+    let mut commands = Vec::new();
+    if missing.len() > usize::from(own.is_some()) {
+        commands.push(setup_words(spec, store, missing, profile));
+    }
+    commands.extend(own.map(|key| data_words(store, key, from)));
+    commands
+}
+
+/// The missing data set that nobody can fetch, if there is one.
+pub fn own_data(missing: &[(EntryKind, String)]) -> Option<&str> {
+    missing.iter().find(|(kind, key)| *kind == EntryKind::Dataset && key != BUILT_IN).map(|(_, key)| key.as_str())
+}
+
+/// The words after `em-agent` that bring the data set `key`; without `from` its files are `PATH`.
+pub fn data_words(store: &Path, key: &str, from: Option<&str>) -> Vec<String> {
+    let store = store.to_string_lossy();
+    ["data", "prepare", "--store", &store, "--source", key, "--from", from.unwrap_or("PATH")].map(str::to_owned).into()
+}
+
+fn setup_words(spec: &Spec, store: &Path, missing: &[(EntryKind, String)], profile: Option<&str>) -> Vec<String> {
     let of = |wanted: EntryKind| missing.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, key)| key.as_str());
     let mut words: Vec<String> = ["setup", "--store"].map(str::to_owned).into();
     words.push(store.to_string_lossy().into_owned());
@@ -109,14 +136,8 @@ pub fn setup_words(spec: &Spec, store: &Path, missing: &[(EntryKind, String)], p
     words
 }
 
-/// A missing data set that nobody can fetch, and what to do about it.
-pub fn not_built_in(missing: &[(EntryKind, String)]) -> Option<String> {
-    let (_, key) = missing.iter().find(|(kind, key)| *kind == EntryKind::Dataset && key != BUILT_IN)?;
-    Some(format!("the data set {key} is yours to bring: put its file where compute nodes see it and name it by spec.dataset.path"))
-}
-
 /// The data set that `setup` can fetch.
-const BUILT_IN: &str = "wordnet";
+pub const BUILT_IN: &str = "wordnet";
 
 pub fn key_of(model: &Model) -> String {
     model_key(&model.id, &model.revision)
@@ -134,15 +155,18 @@ mod tests {
     fn only_what_is_missing_is_asked_for() {
         let words = |device, missing: &[(EntryKind, &str)], profile| {
             let missing: Vec<_> = missing.iter().map(|(kind, key)| (*kind, (*key).to_owned())).collect();
-            setup_words(&spec(device), Path::new("/srv/my store"), &missing, profile).join(" ")
+            let commands = commands(&spec(device), Path::new("/srv/my store"), &missing, profile, None);
+            commands.iter().map(|words| words.join(" ")).collect::<Vec<_>>().join(" && ")
         };
         let both = [(EntryKind::Model, "org--model@v1"), (EntryKind::Backend, "ort")];
         let begin = "setup --store /srv/my store";
         assert_eq!(words("cuda", &both, None), format!("{begin} --backends ort --profile gpu --model org/model --revision v1"));
         assert_eq!(words("cpu", &both[1..], Some("cuda12")), format!("{begin} --backends ort --profile cuda12"));
         assert_eq!(words("cpu", &[(EntryKind::Dataset, "wordnet")], None), format!("{begin} --dataset wordnet"));
-        let own = [(EntryKind::Dataset, "msmarco".to_owned())];
-        assert!(not_built_in(&own).is_some_and(|told| told.contains("msmarco") && told.contains("spec.dataset.path")));
+        let data = "data prepare --store /srv/my store --source msmarco --from PATH";
+        assert_eq!(words("cpu", &[(EntryKind::Dataset, "msmarco")], None), data, "setup would fetch what nobody asked for");
+        let mixed = [(EntryKind::Dataset, "msmarco"), (EntryKind::Backend, "ort")];
+        assert_eq!(words("cpu", &mixed, None), format!("{begin} --backends ort && {data}"));
     }
 
     fn spec(device: &str) -> Spec {

@@ -85,6 +85,23 @@ pub struct LoadReport {
     /// Of a search for the largest rate. The window and its numbers are those of the highest probe that passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub find_max: Option<FoundMax>,
+    /// What else was asked of the generator (`wire`, `arrival`, `timeout`, …): only reports of one plan can be merged.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plan: BTreeMap<String, String>,
+    /// Of a report made of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Merged>,
+}
+
+/// How the windows of the generators of a merged report lay to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Merged {
+    pub generators: u32,
+    /// Seconds in which all of them were measuring.
+    pub overlap_s: f64,
+    /// Between the begin of the first window and that of the last, seconds.
+    pub spread_s: f64,
 }
 
 /// What a search for the largest rate found.

@@ -1,12 +1,12 @@
-//! `emctl prepare`: fills the input store for an experiment, here, by `em-agent setup`. The server says where the store is and what
-//! the experiment needs of it; nothing is posted. Models and packages are pinned and verified there; what is there is left alone.
+//! `emctl prepare`: fills the input store for an experiment, here, by `em-agent setup` and, for texts of the user, `em-agent data
+//! prepare`. The server says where the store is and what the experiment needs of it; nothing is posted. Models and packages are pinned and verified there; what is there is left alone.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
 use em_api::client::Client;
-use em_api::inputs::{missing, not_built_in, setup_words};
+use em_api::inputs::{commands, missing, own_data};
 
 use crate::failure::Failure;
 use crate::output::{complain, print};
@@ -16,7 +16,8 @@ const EXAMPLES: &str = "\
 Examples:
   emctl prepare -f examples/demo.yaml                      on a machine that has the store and a network
   emctl prepare -f examples/modernbert-l40s.yaml --profile cuda12
-  emctl prepare -f examples/demo.yaml --dry-run            the command that would run";
+  emctl prepare -f msmarco.yaml --from collection.tsv      texts of your own, for a data set without a path
+  emctl prepare -f examples/demo.yaml --dry-run            the commands that would run";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -28,13 +29,17 @@ pub(crate) struct PrepareArgs {
     /// experiment computes on GPUs, else cpu]
     #[arg(long, value_parser = ["cpu", "gpu", "cuda12", "cuda13"])]
     profile: Option<String>,
+    /// Your files, where the experiment names a data set that is not built in and no path to it: a file, a folder, or a pattern
+    /// with `*` in its last part
+    #[arg(long, value_name = "PATH")]
+    from: Option<String>,
     /// Folder of the store [default: the server's]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// The em-agent program [default: the one beside emctl, else in the PATH]
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
-    /// Print the command and run nothing
+    /// Print the commands and run nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -54,17 +59,32 @@ pub(crate) async fn run(client: &Client, args: PrepareArgs) -> Result<(), Failur
         return print(&format!("{} has all that {} needs: nothing to do", store.display(), answer.experiment.metadata.name));
     }
     let agent = args.agent.unwrap_or_else(beside_us);
-    if let Some(told) = not_built_in(&missing) {
-        return Err(Failure::Usage(told));
+    match (own_data(&missing), &args.from) {
+        (Some(key), None) => return Err(Failure::Usage(yours(key))),
+        (None, Some(_)) => complain(&["--from: no data set of yours is missing; nothing is taken from there".to_owned()]),
+        _ => {}
     }
-    let words = setup_words(spec, &store, &missing, args.profile.as_deref());
-    if args.dry_run {
-        return print(&shown(&agent, &words));
+    for words in commands(spec, &store, &missing, args.profile.as_deref(), args.from.as_deref()) {
+        if args.dry_run {
+            print(&shown(&agent, &words))?;
+            continue;
+        }
+        let status = Command::new(&agent).args(&words).status();
+        let status = status.map_err(|source| {
+            Failure::Usage(format!("{} does not start ({source}); name em-agent with --agent", agent.display()))
+        })?;
+        if !status.success() {
+            return Err(Failure::Usage(format!("`{}` ended with {status}", shown(&agent, &words))));
+        }
     }
-    let status = Command::new(&agent).args(&words).status();
-    let status = status
-        .map_err(|source| Failure::Usage(format!("{} does not start ({source}); name em-agent with --agent", agent.display())))?;
-    if status.success() { Ok(()) } else { Err(Failure::Usage(format!("`{}` ended with {status}", shown(&agent, &words)))) }
+    Ok(())
+}
+
+fn yours(key: &str) -> String {
+    format!(
+        "the data set {key} is yours to bring: name its file or folder by --from PATH, which puts it into the store; \
+         or by spec.dataset.path of the experiment, where compute nodes see it"
+    )
 }
 
 fn beside_us() -> PathBuf {

@@ -41,7 +41,7 @@ def wordnet(store: Store) -> Step:
 
 def package_files(scratch: Path) -> Path:
     """The unpacked package. Debian's own signed index says where it is and which hash it must have."""
-    cure = "WordNet comes from a Debian or Ubuntu mirror; elsewhere give the experiment its own text with `dataset.path`"
+    cure = "WordNet comes from a Debian or Ubuntu mirror; elsewhere bring texts of your own with `em-agent data prepare`, or `dataset.path`"
     download = ["apt-get", "-qq", "-o", "APT::Sandbox::User=", "download", PACKAGE]
     try:
         command(download, cure, cwd=scratch)

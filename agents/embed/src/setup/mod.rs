@@ -37,7 +37,7 @@ pub struct SetupArgs {
     /// Branch, tag or commit of a model of the hub.
     #[arg(long, default_value = MAIN)]
     pub revision: String,
-    /// A built-in data set (wordnet); empty: none.
+    /// A built-in data set (wordnet); empty: none. Your own: `em-agent data prepare`.
     #[arg(long, default_value = "wordnet")]
     pub dataset: String,
     /// Interpreter that runs the setup; 3.9 or later.

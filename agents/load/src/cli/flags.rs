@@ -64,10 +64,10 @@ pub struct Flags {
     /// The window is extended, up to three times, until it holds so many valid answers.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub min_requests: u64,
-    /// What the data set is: msmarco, wordnet, tsv, jsonl or text.
+    /// What the data set is: msmarco, wordnet, tsv, jsonl, parquet or text.
     #[arg(long, value_name = "SOURCE", default_value = "text", value_parser = word::<DatasetSource>)]
     pub dataset: DatasetSource,
-    /// File or folder of the data set.
+    /// File or folder of the data set, or a pattern with `*` in its last part.
     #[arg(long, required_unless_present = "plan", conflicts_with = "plan")]
     pub path: Option<PathBuf>,
     /// Texts to load.
@@ -166,6 +166,6 @@ impl Flags {
 }
 
 /// A word of the API, spelled as in an experiment.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|error| error.to_string())
 }

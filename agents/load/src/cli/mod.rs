@@ -3,7 +3,9 @@
 //! Exit codes: 0 the trial was measured; 1 it was, but a `--slo` was missed, or without any `--slo` some answers were wrong or missing
 //! (only without `--plan`: an agent reads the report); 2 it could not be measured, and the reason is on stderr.
 
+mod data;
 mod flags;
+mod merge;
 mod output;
 mod slo;
 mod summary;
@@ -18,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{LoadError, LoadPlan};
 
+pub use data::{DataCommand, data};
 pub use flags::Flags;
+pub use merge::{LoadCommand, MergeArgs};
 pub use slo::Slo;
 
 const MEASURED: i32 = 0;
@@ -29,7 +33,10 @@ const NOT_MEASURED: i32 = 2;
 ///
 /// Exit codes: 0 measured; 1 measured, but a --slo was missed or, without any, some answers were wrong or missing; 2 not measured.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct LoadArgs {
+    #[command(subcommand)]
+    pub command: Option<LoadCommand>,
     /// A load plan (JSON), instead of the flags below.
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
@@ -55,6 +62,13 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<i32> {
 
 /// The same, with what would go to stdout written to `stdout`.
 pub async fn run_on(args: LoadArgs, stdout: File) -> anyhow::Result<i32> {
+    if let Some(LoadCommand::Merge(args)) = &args.command {
+        let report = args.merged()?;
+        if let Some(path) = &args.out {
+            write_report(path, &report)?;
+        }
+        return judged(&report, &args.slo, stdout, false);
+    }
     let by_plan = args.plan.is_some();
     let plan = match &args.plan {
         Some(path) => read_plan(path)?,
@@ -74,13 +88,15 @@ pub async fn run_on(args: LoadArgs, stdout: File) -> anyhow::Result<i32> {
     if let Some(path) = &args.out {
         write_report(path, &report)?;
     }
-    if !by_plan {
-        let checks: Vec<slo::Check> = args.slo.iter().map(|slo| slo.check(&report)).collect::<anyhow::Result<_>>()?;
-        output::say(stdout, &summary::render(&report, &checks)?, args.progress_json)?;
-        let missed = if checks.is_empty() { report.counts.errors() > 0 } else { checks.iter().any(|check| !check.met) };
-        return Ok(if missed { MISSED } else { MEASURED });
-    }
-    Ok(MEASURED)
+    if by_plan { Ok(MEASURED) } else { judged(&report, &args.slo, stdout, args.progress_json) }
+}
+
+/// The summary, and the exit code that follows from it.
+fn judged(report: &LoadReport, slo: &[Slo], stdout: File, progress_json: bool) -> anyhow::Result<i32> {
+    let checks: Vec<slo::Check> = slo.iter().map(|slo| slo.check(report)).collect::<anyhow::Result<_>>()?;
+    output::say(stdout, &summary::render(report, &checks)?, progress_json)?;
+    let missed = if checks.is_empty() { report.counts.errors() > 0 } else { checks.iter().any(|check| !check.met) };
+    Ok(if missed { MISSED } else { MEASURED })
 }
 
 fn read_plan(path: &Path) -> anyhow::Result<LoadPlan> {

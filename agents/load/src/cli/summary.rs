@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use em_api::measurement::{FoundBy, FoundMax, Histogram, LoadReport};
+use em_api::measurement::{FoundBy, FoundMax, Histogram, LoadReport, Merged};
 use em_stats::histogram;
 use em_stats::steady::{self, Steadiness};
 
@@ -13,7 +13,7 @@ use super::slo::Check;
 const HEADROOM: f64 = 3.0;
 
 pub(super) fn render(report: &LoadReport, checks: &[Check]) -> anyhow::Result<String> {
-    let mut lines = Lines(String::new());
+    let mut lines = Lines::default();
     let per_s = |count: u64| count as f64 / report.window_s;
     let sent = report.counts.ok + report.counts.errors();
     lines.add("endpoint", &report.url);
@@ -23,6 +23,13 @@ pub(super) fn render(report: &LoadReport, checks: &[Check]) -> anyhow::Result<St
     }
     let extended = if report.extended { ", extended to hold enough requests" } else { "" };
     lines.add("window", &format!("{:.1} s after {:.1} s of warm-up{extended}", report.window_s, report.warmup_s));
+    if let Some(merged) = &report.merged {
+        let Merged { generators, overlap_s, spread_s } = merged;
+        lines.add(
+            "merged",
+            &format!("{generators} generators; their windows overlap by {overlap_s:.2} s, begun within {spread_s:.2} s"),
+        );
+    }
     lines.add("texts", &format!("{} valid, {:.1}/s", report.texts_ok, per_s(report.texts_ok)));
     lines.add("requests", &format!("{} valid, {:.2}/s", report.requests_ok, per_s(report.requests_ok)));
     let success = if sent == 0 { "—".to_owned() } else { format!("{:.3} %", 100.0 * report.counts.ok as f64 / sent as f64) };
@@ -93,10 +100,11 @@ fn steadiness(report: &LoadReport) -> String {
     }
 }
 
-struct Lines(String);
+#[derive(Default)]
+pub(super) struct Lines(pub(super) String);
 
 impl Lines {
-    fn add(&mut self, name: &str, value: &str) {
+    pub(super) fn add(&mut self, name: &str, value: &str) {
         // Writing into a String cannot fail.
         let _ = writeln!(self.0, "  {name:.<16}: {value}");
     }

@@ -90,26 +90,3 @@ fn after_the_last_text_the_first_comes_again() {
     let texts = dataset::load(&of(DatasetSource::Text, data.path(), 1_000, 42)).expect("texts");
     assert_eq!(texts.get(1_003), texts.get(3));
 }
-
-#[test]
-fn a_data_set_that_cannot_be_read_says_why_and_what_to_do() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let load = |source, name: &str| match dataset::load(&of(source, &folder.path().join(name), 100, 1)) {
-        Ok(_) => panic!("{name} was loaded"),
-        Err(error) => error.to_string(),
-    };
-    std::fs::write(folder.path().join("plain.txt"), "a\nb\nc\n").expect("writing");
-    assert!(
-        load(DatasetSource::Msmarco, "plain.txt")
-            .contains("no `msmarco` file: 3 of its first 3 lines are malformed (line 1: no tab)")
-    );
-    assert!(load(DatasetSource::Msmarco, ".").contains("holds no collection.tsv file"));
-    std::fs::write(folder.path().join("empty.txt"), "\n\n").expect("writing");
-    assert!(load(DatasetSource::Text, ".").contains("several txt files (empty.txt, plain.txt); name one of them"));
-    std::fs::write(folder.path().join("none.txt"), "").expect("writing");
-    assert!(load(DatasetSource::Text, "none.txt").contains("holds no text"));
-    assert!(load(DatasetSource::Parquet, "plain.txt").contains("parquet files are not supported yet"));
-    std::fs::write(folder.path().join("texts.txt.zst"), "x").expect("writing");
-    assert!(load(DatasetSource::Text, "texts.txt.zst").contains("unpack it first"));
-    assert!(load(DatasetSource::Text, "nowhere").contains("opening the data set"));
-}

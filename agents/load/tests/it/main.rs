@@ -3,9 +3,13 @@
 mod cancel;
 mod cli;
 mod data;
+mod files;
 mod known;
+mod merged;
 mod outcomes;
 mod pace;
+mod parquet_files;
+mod prepared;
 mod scripted;
 mod search;
 mod server;

@@ -4,9 +4,11 @@
 
 mod claim;
 mod control_plane;
+mod data;
 mod doctor;
 mod ends;
 mod failures;
 mod job;
+mod merge;
 mod standalone;
 mod whole;

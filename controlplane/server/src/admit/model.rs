@@ -36,17 +36,12 @@ pub(super) fn read_model(node: Node<'_>) -> Option<Model> {
 
 pub(super) fn read_dataset(node: Node<'_>) -> Dataset {
     let mut object = node.object();
-    let source_node = object.field("source");
-    let source = source_node.word("data source", &SOURCES);
+    let source = object.field("source").word("data source", &SOURCES);
     let path_node = object.field("path");
     let path = path_node.parsed("the path of a file", read_path);
-    match source.unwrap_or(DatasetSource::Wordnet) {
-        DatasetSource::Parquet => source_node.not_yet("convert the texts to tsv, jsonl or text"),
-        DatasetSource::Wordnet if path_node.is_set() => path_node.refuse("`wordnet` is built in and takes no path"),
-        DatasetSource::Tsv | DatasetSource::Jsonl | DatasetSource::Text if !path_node.is_set() => {
-            path_node.refuse("is required for this source");
-        }
-        _ => {}
+    // Without a path the texts come from the store, where `em-agent data prepare` puts those of any source.
+    if source.unwrap_or(DatasetSource::Wordnet) == DatasetSource::Wordnet && path_node.is_set() {
+        path_node.refuse("`wordnet` is built in and takes no path");
     }
     let limit = object.field("limit").count(1..=100_000_000).unwrap_or(100_000);
     let seed = object.field("seed").whole(0..=i64::MAX as u64).unwrap_or(42);

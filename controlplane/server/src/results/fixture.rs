@@ -151,6 +151,8 @@ fn load_report(
         },
         error_examples: Vec::new(),
         find_max: None,
+        plan: BTreeMap::new(),
+        merged: None,
     }
 }
 

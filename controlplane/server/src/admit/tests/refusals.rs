@@ -89,7 +89,6 @@ fn each_mistake_is_told_at_its_place() {
         ("/spec/model/dtype", json!("fp16"), "known: float32, float16"),
         ("/spec/model/maxLength", json!(0), "from 1"),
         ("/spec/model/normalize", json!("yes"), "expected true or false"),
-        ("/spec/dataset/source", json!("parquet"), "is not available yet"),
         ("/spec/dataset/source", json!("wordnets"), "did you mean `wordnet`?"),
         ("/spec/dataset/path", json!("/texts"), "built in and takes no path"),
         ("/spec/dataset/limit", json!("lots"), "100K is 100000"),
