@@ -17,6 +17,8 @@ pub enum EngineError {
     NotPrepared { dir: PathBuf, target: Target },
     #[error("max length {wanted} is not between 3 and {most}, the most that the model takes")]
     MaxLength { wanted: usize, most: usize },
+    #[error("token budget {wanted} is above {most}, the most tokens of a batch on cuda")]
+    TokenBudget { wanted: usize, most: usize },
     #[error("reading {}", path.display())]
     Tokenizer {
         path: PathBuf,

@@ -56,7 +56,7 @@ pub struct EngineOptions {
     pub tokenizer_threads: Option<usize>,
     /// Tokens a text is cut to, special ones included; default and upper bound: what the model's files say.
     pub max_length: Option<usize>,
-    /// Tokens of a batch; for ModernBERT on the CPU its texts times its longest text.
+    /// Tokens of a batch, on CUDA 8,192 at most; for ModernBERT on the CPU its texts times its longest text.
     pub token_budget: Option<usize>,
     /// Texts that may wait; more are refused.
     pub max_queue: usize,
@@ -100,17 +100,16 @@ impl Engine {
         let prepared = prepare::prepared(dir, options.pooling, options.normalize, target)?
             .ok_or_else(|| EngineError::NotPrepared { dir: dir.to_owned(), target })?;
         let max_length = max_length(options.max_length, &prepared.info)?;
+        let token_budget = token_budget(options.token_budget, options.device)?;
         let tokenizer = TextTokenizer::load(dir, max_length)?;
 
         let library = library::find(options.library.as_deref(), dir, options.device)?;
         let threads = options.threads.unwrap_or_else(allowed_cores);
-        let (default_budget, default_sessions) = match options.device {
+        let sessions = options.sessions.unwrap_or(match options.device {
             // One core a session measured 10 to 15 % faster than one session over two cores: nobody waits at the end of each product.
-            Device::Cpu => (TOKEN_BUDGET_CPU, threads.min(SESSIONS_CPU)),
-            Device::Cuda => (TOKEN_BUDGET_CUDA, SESSIONS_CUDA),
-        };
-        let sessions = options.sessions.unwrap_or(default_sessions);
-        let token_budget = options.token_budget.unwrap_or(default_budget);
+            Device::Cpu => threads.min(SESSIONS_CPU),
+            Device::Cuda => SESSIONS_CUDA,
+        });
         let queue = Arc::new(Queue::new(options.max_queue, token_budget));
         let metrics = Arc::new(Metrics::new(&queue.dropped));
         let workers = Workers { queue: Arc::clone(&queue), threads: Mutex::default() };
@@ -200,6 +199,17 @@ fn max_length(wanted: Option<usize>, info: &GraphInfo) -> Result<usize, EngineEr
         return Ok(wanted);
     }
     Err(EngineError::MaxLength { wanted, most: info.max_length })
+}
+
+fn token_budget(wanted: Option<usize>, device: Device) -> Result<usize, EngineError> {
+    match (wanted, device) {
+        (None, Device::Cpu) => Ok(TOKEN_BUDGET_CPU),
+        (None, Device::Cuda) => Ok(TOKEN_BUDGET_CUDA),
+        (Some(wanted), Device::Cuda) if wanted > prepare::MOST_TOKENS_OF_A_RUN => {
+            Err(EngineError::TokenBudget { wanted, most: prepare::MOST_TOKENS_OF_A_RUN })
+        }
+        (Some(wanted), _) => Ok(wanted),
+    }
 }
 
 /// Follows the affinity mask and the control group, so a job uses what Slurm gave it and no more.

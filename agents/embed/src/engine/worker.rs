@@ -31,11 +31,14 @@ pub(crate) fn start(mut session: GraphSession, queue: Arc<Queue>, metrics: Arc<M
         }
     };
     let thread = std::thread::Builder::new().name("batcher".into()).spawn(work).expect("the system has a thread left at start");
-    match warm.recv() {
-        Ok(Ok(())) => Ok(thread),
-        Ok(Err(source)) => Err(EngineError::FirstBatch { source }),
-        Err(mpsc::RecvError) => Err(EngineError::FirstBatch { source: BatchError::Panicked }),
-    }
+    let source = match warm.recv() {
+        Ok(Ok(())) => return Ok(thread),
+        Ok(Err(source)) => source,
+        Err(mpsc::RecvError) => BatchError::Panicked,
+    };
+    // The session goes with its thread, and must be gone before the process ends: CUDA's libraries abort it otherwise.
+    let _ = thread.join();
+    Err(EngineError::FirstBatch { source })
 }
 
 fn run(session: &mut GraphSession, metrics: &Metrics, texts: Vec<Waiting>) {

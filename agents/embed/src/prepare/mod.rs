@@ -15,12 +15,13 @@ use em_api::spec::{Device, Dtype, Pooling};
 use serde::{Deserialize, Serialize};
 
 use onnx::{Float, ModelProto};
+pub(crate) use packed::MOST_TOKENS_OF_A_RUN;
 use source::Architecture;
 pub use source::SourceError;
 pub use store::{StoreError, model_dir};
 
 /// Raised when the graph that we write changes: older graphs are then written anew.
-pub const GRAPH_VERSION: u32 = 5;
+pub const GRAPH_VERSION: u32 = 6;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct PrepareArgs {

@@ -124,12 +124,12 @@ impl ModernConfig {
     }
 
     /// Cosines and sines of each position's angles, each row `repeat` times: `[positions, repeat · head_size / 2]`.
-    pub(crate) fn rotations(&self, theta: f64, repeat: usize) -> [Vec<f32>; 2] {
+    pub(crate) fn rotations(&self, theta: f64, positions: usize, repeat: usize) -> [Vec<f32>; 2] {
         let half = self.head_size() / 2;
         let frequency = |pair: usize| theta.powf(-(2.0 * pair as f64) / self.head_size() as f64);
         let frequencies: Vec<f64> = (0..repeat * half).map(|column| frequency(column % half)).collect();
         let table = |of: fn(f64) -> f64| {
-            let rows = (0..self.max_position_embeddings).map(|position| position as f64);
+            let rows = (0..positions).map(|position| position as f64);
             rows.flat_map(|position| frequencies.iter().map(move |frequency| of(position * frequency) as f32)).collect()
         };
         [table(f64::cos), table(f64::sin)]
@@ -196,7 +196,7 @@ fn constants(graph: &mut Builder, config: &ModernConfig) {
     // Added to a score it makes the share exactly 0, also twice.
     graph.scalar("lowest", -1e9);
     for (name, theta) in [("global", config.global_theta), ("local", config.local_theta)] {
-        let [cos, sin] = config.rotations(theta, 1);
+        let [cos, sin] = config.rotations(theta, config.max_position_embeddings, 1);
         let dims = [config.max_position_embeddings, config.head_size() / 2];
         graph.weight(&format!("{name}.cos"), &dims, &cos);
         graph.weight(&format!("{name}.sin"), &dims, &sin);

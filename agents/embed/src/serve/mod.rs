@@ -72,7 +72,7 @@ pub struct ServeArgs {
     /// libonnxruntime; default: ORT_DYLIB_PATH, else that of the store which the model lies in.
     #[arg(long)]
     pub library: Option<PathBuf>,
-    /// Tokens of a batch; default: 600 on the CPU, 4096 on cuda.
+    /// Tokens of a batch; default: 600 on the CPU, 4096 on cuda (8192 at most).
     #[arg(long, value_parser = positive)]
     pub token_budget: Option<usize>,
     /// Texts that may wait; more are answered 429.

@@ -12,6 +12,9 @@ pub(super) use modern::model as modern;
 
 use super::onnx::{Attribute, Builder, Dimension, ModelProto};
 
+/// Tokens that a packed graph takes at once; a single text may be as long as its model allows, also beyond that.
+pub(crate) const MOST_TOKENS_OF_A_RUN: usize = 8192;
+
 /// Pooling adds up this share of each token, so that the sum of 8,192 tokens stays within half precision.
 const SHARE: f32 = 1.0 / 16.0;
 

@@ -6,7 +6,7 @@ use em_api::spec::Pooling;
 use super::super::modern::{ModernConfig, gated};
 use super::super::onnx::{Attribute, Builder, Float, ModelProto};
 use super::super::source::{SourceError, Tensor, Tensors};
-use super::{attention, finish, inputs, shapes};
+use super::{MOST_TOKENS_OF_A_RUN, attention, finish, inputs, shapes};
 
 /// Inputs: those of the module above; output `embedding`: f32 `[B, hidden_size]`.
 pub(in super::super) fn model(
@@ -51,9 +51,11 @@ fn heads_at_once(config: &ModernConfig) -> usize {
 
 fn rotations(graph: &mut Builder, config: &ModernConfig) {
     let together = heads_at_once(config);
-    let dims = [config.max_position_embeddings, together * config.head_size() / 2];
+    // The operator refuses a run of more tokens than its table has rows, wherever in their texts they stand.
+    let rows = config.max_position_embeddings.max(MOST_TOKENS_OF_A_RUN);
+    let dims = [rows, together * config.head_size() / 2];
     for (name, theta) in [("global", config.global_theta), ("local", config.local_theta)] {
-        let [cos, sin] = config.rotations(theta, together);
+        let [cos, sin] = config.rotations(theta, rows, together);
         graph.weight(&format!("{name}.cos"), &dims, &cos);
         graph.weight(&format!("{name}.sin"), &dims, &sin);
     }

@@ -36,6 +36,18 @@ async fn longer_texts_are_cut_to_the_length_told() {
     assert!(matches!(refused, EngineError::MaxLength { wanted: 33, most: 32 }), "{refused}");
 }
 
+/// The rotations' table has 8,192 rows, and the operator refuses runs of more tokens.
+#[test]
+fn batches_on_cuda_have_a_largest_size() {
+    let model = Model::new(1);
+    let target = Target { device: Device::Cuda, dtype: Dtype::Float16 };
+    prepare_model(model.dir(), PrepareOptions { target, ..PrepareOptions::default() }).expect("a model of our own making");
+    let mut wanted = options(&model);
+    (wanted.device, wanted.dtype, wanted.token_budget) = (Device::Cuda, Dtype::Float16, Some(8193));
+    let refused = Engine::load(wanted).map(drop).expect_err("more than the packed graph takes");
+    assert!(matches!(refused, EngineError::TokenBudget { wanted: 8193, most: 8192 }), "{refused}");
+}
+
 #[tokio::test]
 async fn a_text_has_the_same_vector_alone_and_among_500() {
     let engine = Arc::new(engine(options(&Model::new(1))));
