@@ -7,6 +7,7 @@ mod control_plane;
 mod doctor;
 mod ends;
 mod failures;
+mod gpus;
 mod job;
 mod standalone;
 mod whole;

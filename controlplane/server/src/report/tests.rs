@@ -179,4 +179,8 @@ fn a_trial_file_holds_what_was_handed_in() {
         serde_json::from_str(&text_of(&files, "gpu_ort_batch32_c10_rep2_20261118_111710.json")).expect("json");
     assert!(series["describes"].as_str().expect("a sentence").contains("there was no GPU"));
     assert_eq!(series["series"]["columns"]["cpu_cores"].as_array().map(Vec::len), Some(120));
+    let seconds = series["perSecond"]["cpu_cores"].as_array().expect("seconds");
+    assert_eq!(seconds.len(), 12);
+    let of = |name: &str| seconds[3][name].as_f64().expect("a number");
+    assert!(of("min") < of("mean") && of("mean") < of("max"), "{}", seconds[3]);
 }

@@ -287,6 +287,7 @@ fn made_up(profile: &Profile, batch_size: u32, repetition: u32, rate: f64, gpu: 
             uuid: "GPU-made-up".to_owned(),
             name: "NVIDIA L40S (made up)".to_owned(),
             memory_bytes: 48 << 30,
+            ..GpuInfo::default()
         }];
         one.environment.driver = Some("560.35".to_owned());
     }
@@ -310,5 +311,5 @@ fn series(profile: &Profile, seconds: f64, gpu: bool, random: &mut StdRng) -> Se
         columns.insert("gpu0_energy_joules".to_owned(), t_ms.iter().map(|at| Some(1e6 + watts * *at as f64 / 1_000.0)).collect());
     }
     let resource = if gpu { Resource::Gpu } else { Resource::Process };
-    Series { resource, origin: Timestamp::from_second(START).expect("in range"), t_ms, columns }
+    Series { resource, origin: Timestamp::from_second(START).expect("in range"), t_ms, columns, sampler_cpu_ratio: Some(0.004) }
 }
