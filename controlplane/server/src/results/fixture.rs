@@ -46,7 +46,7 @@ pub(crate) fn experiment(backends: &[&str], batch_sizes: &[u32], repetitions: u3
                    "trials": {"total": 0, "pending": 0, "running": 0, "succeeded": 0, "failed": 0, "interrupted": 0, "invalid": 0, "inconclusive": 0}}
     });
     let experiment: Experiment = serde_json::from_value(experiment).expect("the made-up experiment is complete");
-    ResultsInput { experiment, measurements: Vec::new(), parity: Vec::new() }
+    ResultsInput { experiment, measurements: Vec::new(), parity: Vec::new(), jobs: Vec::new() }
 }
 
 pub(crate) fn id(parts: &[u64]) -> Ulid {

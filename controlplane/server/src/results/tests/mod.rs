@@ -9,6 +9,7 @@ use em_api::spec::ParityGate;
 use super::fixture::{self, id, report, trial};
 use super::*;
 
+mod capsule;
 mod parity;
 mod verdicts;
 
