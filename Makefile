@@ -60,7 +60,7 @@ check: web ## Format, lints and documentation, as CI checks them
 	@scripts/check.sh
 
 build: web ## Release binaries em-controlplane, em-agent, emctl
-	cargo build --release --locked --workspace --bins
+	EM_REVISION="$$(git describe --always --dirty --abbrev=12 2>/dev/null || true)" cargo build --release --locked --workspace --bins
 
 web: ## Build the dashboard that em-controlplane embeds
 	@scripts/web.sh

@@ -46,6 +46,7 @@ pub fn environment() -> Environment {
         driver,
         slurm_job_id: std::env::var("SLURM_JOB_ID").ok(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        agent_revision: None,
         model_sha256: None,
         extra,
     }

@@ -46,12 +46,21 @@ impl Exposition {
             gpu: vec![
                 (gpu("em_gpu_utilization_ratio", "Share of time in which a kernel ran")?, |gpu| gpu.utilization_ratio),
                 (gpu("em_gpu_memory_used_bytes", "Memory allocated by processes")?, |gpu| gpu.memory_used_bytes),
+                (gpu("em_gpu_memory_reserved_bytes", "Memory that the driver keeps for itself")?, |gpu| gpu.memory_reserved_bytes),
                 (gpu("em_gpu_power_watts", "Power drawn")?, |gpu| gpu.power_watts),
                 (gpu("em_gpu_sm_clock_hertz", "Clock of the multiprocessors")?, |gpu| gpu.sm_clock_hertz),
                 (gpu("em_gpu_memory_clock_hertz", "Clock of the memory")?, |gpu| gpu.memory_clock_hertz),
                 (gpu("em_gpu_temperature_celsius", "Temperature")?, |gpu| gpu.temperature_celsius),
                 (gpu("em_gpu_throttle_reasons", "NVML's bit mask of reasons for lower clocks")?, |gpu| gpu.throttle_reasons),
                 (gpu("em_gpu_processes", "Processes with a compute context")?, |gpu| gpu.processes),
+                (gpu("em_gpu_foreign_processes", "Those of them that are not the service's")?, |gpu| gpu.foreign_processes),
+                (gpu("em_gpu_pcie_tx_bytes_per_second", "Sent by the GPU over PCIe")?, |gpu| gpu.pcie_tx_bytes_per_s),
+                (gpu("em_gpu_pcie_rx_bytes_per_second", "Received by the GPU over PCIe")?, |gpu| gpu.pcie_rx_bytes_per_s),
+                (gpu("em_gpu_sm_activity_ratio", "Share of multiprocessors with work on them (GPM)")?, |gpu| gpu.sm_activity_ratio),
+                (gpu("em_gpu_tensor_activity_ratio", "Share of time in which tensor cores computed (GPM)")?, |gpu| {
+                    gpu.tensor_activity_ratio
+                }),
+                (gpu("em_gpu_dram_activity_ratio", "Share of the memory's bandwidth in use (GPM)")?, |gpu| gpu.dram_activity_ratio),
             ],
             gpu_energy,
             energy_seen: Mutex::new(HashMap::new()),

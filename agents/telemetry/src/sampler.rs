@@ -1,8 +1,9 @@
-//! Samples on a thread of its own, at a fixed pace, and keeps them.
+//! Samples on threads of its own, at a fixed pace, and keeps them. What is dear to read of GPUs is read once a second by a second
+//! thread: energy counters take milliseconds of CPU, PCIe counters wait, and neither may hold up the others.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,9 +11,11 @@ use std::time::{Duration, Instant};
 use em_api::Timestamp;
 use em_api::measurement::Series;
 use jiff::SignedDuration;
+use nvml_wrapper::Nvml;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::gpu::{self, Gpu, GpuSample};
-use crate::process::{Tree, TreeSample};
+use crate::process::{Tree, TreeSample, belongs, lives};
 use crate::series;
 
 /// What is sampled.
@@ -39,13 +42,17 @@ pub struct Snapshot {
     pub gpus: Vec<GpuSample>,
 }
 
-/// One reading of everything.
+/// One reading by one of the two threads.
 pub(crate) struct Sample {
     /// Since the sampler was started.
     pub(crate) at: Duration,
+    /// Of the thread that reads once a second what is dear: no process tree.
+    pub(crate) rare: bool,
     /// Absent once the root has ended.
     pub(crate) tree: Option<TreeSample>,
     pub(crate) gpus: Vec<GpuSample>,
+    /// CPU time that both threads had used by then.
+    pub(crate) cpu: Duration,
 }
 
 /// Samples until it is stopped or dropped, or until there is nothing left to sample: the root has ended and no GPU is watched.
@@ -59,13 +66,22 @@ struct Shared {
     origin_at: Timestamp,
     stop: AtomicBool,
     ended: AtomicBool,
+    /// In the order of their times.
     samples: Mutex<VecDeque<Sample>>,
+    /// CPU time of the two threads, nanoseconds.
+    cpu_ns: [AtomicU64; 2],
 }
 
-/// Seven hours at 10 Hz; older samples are let go.
+/// Of [`Shared::cpu_ns`].
+const FREQUENT: usize = 0;
+const RARE: usize = 1;
+
+/// More than six hours at 10 Hz; older samples are let go.
 const KEPT: usize = 250_000;
 /// What is dear to read of a GPU is read this often.
 const RARE_EVERY: Duration = Duration::from_secs(1);
+/// A reading of that may stand in a later snapshot for so long.
+const RARE_HOLDS: Duration = Duration::from_millis(2_500);
 
 impl Sampler {
     /// `period`: 100 ms is the rule. Errors: there is no thread to be had.
@@ -76,6 +92,7 @@ impl Sampler {
             stop: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             samples: Mutex::new(VecDeque::new()),
+            cpu_ns: [AtomicU64::new(0), AtomicU64::new(0)],
         });
         let thread = thread::Builder::new().name("telemetry".to_owned()).spawn({
             let shared = shared.clone();
@@ -93,21 +110,21 @@ impl Sampler {
             return None;
         }
         let samples = self.shared.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let sample = samples.back()?;
-        let at = SignedDuration::try_from(sample.at).ok().and_then(|since| self.shared.origin_at.checked_add(since).ok());
-        let mut gpus = sample.gpus.clone();
-        for (at, gpu) in gpus.iter_mut().enumerate() {
-            // Not in every sample; a counter's last reading stays true.
-            let mut readings = samples.iter().rev().take(256).filter_map(|sample| sample.gpus.get(at)?.energy_joules);
-            gpu.energy_joules = readings.next();
-        }
-        let rates: Vec<f64> = sample.gpus.iter().filter_map(|gpu| gpu.utilization_ratio).collect();
+        let newest = samples.back()?.at;
+        let recent = || samples.iter().rev().take_while(|sample| newest.saturating_sub(sample.at) <= RARE_HOLDS);
+        let tree = recent().find(|sample| !sample.rare).and_then(|sample| sample.tree);
+        let at = SignedDuration::try_from(newest).ok().and_then(|since| self.shared.origin_at.checked_add(since).ok());
+        let gpus = recent()
+            .map(|sample| sample.gpus.clone())
+            .reduce(|later, earlier| later.into_iter().zip(&earlier).map(|(later, earlier)| later.or(earlier)).collect());
+        let gpus = gpus.unwrap_or_default();
+        let rates: Vec<f64> = gpus.iter().filter_map(|gpu| gpu.utilization_ratio).collect();
         Some(Snapshot {
             at: at.unwrap_or(self.shared.origin_at),
-            cpu_cores: sample.tree.and_then(|tree| tree.cpu_cores),
-            memory_bytes: sample.tree.map(|tree| tree.memory_bytes),
-            threads: sample.tree.map(|tree| tree.threads),
-            processes: sample.tree.map(|tree| tree.processes),
+            cpu_cores: tree.and_then(|tree| tree.cpu_cores),
+            memory_bytes: tree.map(|tree| tree.memory_bytes),
+            threads: tree.map(|tree| tree.threads),
+            processes: tree.map(|tree| tree.processes),
             gpu_utilization: (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64),
             gpus,
         })
@@ -136,41 +153,24 @@ impl Drop for Sampler {
 }
 
 fn run(target: Target, period: Duration, shared: &Shared) {
-    let mut tree = target.root_pid.and_then(Tree::of);
+    let tree = target.root_pid.and_then(Tree::of);
+    let root = tree.as_ref().and(target.root_pid);
     let nvml = if target.gpus { open_gpus() } else { None };
-    let mut gpus = match nvml.as_ref().map(gpu::visible_devices) {
-        Some(Ok(devices)) => devices.into_iter().filter_map(|device| Gpu::new(device).ok()).collect(),
-        Some(Err(error)) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "GPUs are not sampled");
-            Vec::new()
+    let gpus = nvml.as_ref().map(job_gpus).unwrap_or_default();
+    thread::scope(|scope| {
+        let dear = || rare(&gpus, root, shared);
+        let second = (!gpus.is_empty()).then(|| thread::Builder::new().name("telemetry-rare".to_owned()).spawn_scoped(scope, dear));
+        if let Some(Err(error)) = &second {
+            tracing::warn!("energy, PCIe and processes of GPUs are not sampled: {error}");
         }
-        None => Vec::new(),
-    };
-    let mut due = Instant::now();
-    let mut rare_due = due;
-    while !shared.stop.load(Ordering::Acquire) {
-        let at = shared.origin.elapsed();
-        let tree_sample = tree.as_mut().and_then(Tree::sample);
-        if tree_sample.is_none() {
-            tree = None;
+        frequent(tree, &gpus, period, shared);
+        if let Some(Ok(second)) = second {
+            second.thread().unpark();
         }
-        if tree.is_none() && gpus.is_empty() {
-            return;
-        }
-        let rare = Instant::now() >= rare_due;
-        if rare {
-            rare_due += RARE_EVERY;
-        }
-        let ours = tree.as_ref().map(|tree| |pid: u32| tree.contains(pid));
-        let ours = ours.as_ref().map(|ours| ours as &dyn Fn(u32) -> bool);
-        let gpus = gpus.iter_mut().map(|gpu| gpu.sample(rare, ours)).collect();
-        push(shared, Sample { at, tree: tree_sample, gpus });
-        due = next_due(due, period);
-        sleep_until(due, shared);
-    }
+    });
 }
 
-fn open_gpus() -> Option<nvml_wrapper::Nvml> {
+fn open_gpus() -> Option<Nvml> {
     match gpu::open() {
         Ok(nvml) => nvml,
         Err(error) => {
@@ -180,12 +180,64 @@ fn open_gpus() -> Option<nvml_wrapper::Nvml> {
     }
 }
 
-fn push(shared: &Shared, sample: Sample) {
-    let mut samples = shared.samples.lock().unwrap_or_else(PoisonError::into_inner);
-    if samples.len() == KEPT {
-        samples.pop_front();
+fn job_gpus(nvml: &Nvml) -> Vec<Gpu<'_>> {
+    let devices = gpu::visible_devices(nvml).and_then(|devices| {
+        devices.into_iter().enumerate().map(|(place, device)| Gpu::new(nvml, device, place)).collect::<Result<Vec<_>, _>>()
+    });
+    devices.unwrap_or_else(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "GPUs are not sampled");
+        Vec::new()
+    })
+}
+
+/// Until it is stopped, or nothing is left to sample.
+fn frequent(mut tree: Option<Tree>, gpus: &[Gpu<'_>], period: Duration, shared: &Shared) {
+    let mut due = Instant::now();
+    while !shared.stop.load(Ordering::Acquire) {
+        let at = shared.origin.elapsed();
+        let tree_sample = tree.as_mut().and_then(Tree::sample);
+        if tree_sample.is_none() {
+            tree = None;
+        }
+        if tree.is_none() && gpus.is_empty() {
+            return;
+        }
+        shared.push(FREQUENT, at, tree_sample, gpus.iter().map(Gpu::frequent).collect());
+        due = next_due(due, period);
+        sleep_until(due, shared);
     }
-    samples.push_back(sample);
+}
+
+/// Until it is stopped: a GPU is there to sample even when the service is not.
+fn rare(gpus: &[Gpu<'_>], root: Option<u32>, shared: &Shared) {
+    let mut activities: Vec<_> = gpus.iter().map(Gpu::activity).collect();
+    let mut due = Instant::now();
+    while !shared.stop.load(Ordering::Acquire) {
+        let at = shared.origin.elapsed();
+        let ours = root.filter(|root| lives(*root)).map(|root| move |pid: u32| belongs(pid, root));
+        let ours = ours.as_ref().map(|ours| ours as &dyn Fn(u32) -> bool);
+        let read = gpus.iter().zip(&mut activities).map(|(gpu, activity)| gpu.rare(activity, ours)).collect();
+        shared.push(RARE, at, None, read);
+        due = next_due(due, RARE_EVERY);
+        sleep_until(due, shared);
+    }
+}
+
+impl Shared {
+    /// `thread`: the caller.
+    fn push(&self, thread: usize, at: Duration, tree: Option<TreeSample>, gpus: Vec<GpuSample>) {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        let used = u64::try_from(used.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(used.tv_nsec).unwrap_or(0);
+        self.cpu_ns[thread].store(used, Ordering::Relaxed);
+        let cpu = Duration::from_nanos(self.cpu_ns.iter().map(|ns| ns.load(Ordering::Relaxed)).sum());
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.len() == KEPT {
+            samples.pop_front();
+        }
+        // What took longer to read comes in later than what was begun after it.
+        let place = samples.partition_point(|sample| sample.at <= at);
+        samples.insert(place, Sample { at, rare: thread == RARE, tree, gpus, cpu });
+    }
 }
 
 /// The next multiple of the period that is not past: after a hold-up samples are left out, never bunched.

@@ -10,17 +10,22 @@ use crate::sampler::Sample;
 
 type Column = (&'static str, fn(&GpuSample) -> Option<f64>);
 
-const GPU_COLUMNS: [Column; 12] = [
+const GPU_COLUMNS: [Column; 17] = [
     ("utilization_ratio", |gpu| gpu.utilization_ratio),
     ("memory_utilization_ratio", |gpu| gpu.memory_utilization_ratio),
     ("memory_used_bytes", |gpu| gpu.memory_used_bytes),
     ("memory_reserved_bytes", |gpu| gpu.memory_reserved_bytes),
     ("power_watts", |gpu| gpu.power_watts),
-    ("energy_joules", |gpu| gpu.energy_joules),
     ("sm_clock_hertz", |gpu| gpu.sm_clock_hertz),
     ("memory_clock_hertz", |gpu| gpu.memory_clock_hertz),
     ("temperature_celsius", |gpu| gpu.temperature_celsius),
     ("throttle_reasons", |gpu| gpu.throttle_reasons),
+    ("energy_joules", |gpu| gpu.energy_joules),
+    ("pcie_tx_bytes_per_s", |gpu| gpu.pcie_tx_bytes_per_s),
+    ("pcie_rx_bytes_per_s", |gpu| gpu.pcie_rx_bytes_per_s),
+    ("sm_activity_ratio", |gpu| gpu.sm_activity_ratio),
+    ("tensor_activity_ratio", |gpu| gpu.tensor_activity_ratio),
+    ("dram_activity_ratio", |gpu| gpu.dram_activity_ratio),
     ("processes", |gpu| gpu.processes),
     ("foreign_processes", |gpu| gpu.foreign_processes),
 ];
@@ -60,7 +65,14 @@ pub(crate) fn cut<'a>(samples: impl Iterator<Item = &'a Sample>, origin: Timesta
         }
     }
     let resource = if gpus > 0 { Resource::Gpu } else { Resource::Process };
-    Series { resource, origin: from, t_ms, columns }
+    Series { resource, origin: from, t_ms, columns, sampler_cpu_ratio: sampler_cpu_ratio(&inside) }
+}
+
+/// Cores that the sampling itself used between the first and the last sample.
+fn sampler_cpu_ratio(inside: &[&Sample]) -> Option<f64> {
+    let (first, last) = (inside.first()?, inside.last()?);
+    let lasted = last.at.saturating_sub(first.at).as_secs_f64();
+    (lasted > 0.0).then(|| last.cpu.saturating_sub(first.cpu).as_secs_f64() / lasted)
 }
 
 #[cfg(test)]
@@ -75,7 +87,13 @@ mod tests {
     fn sample(at_ms: u64, power_watts: Option<f64>) -> Sample {
         let tree = TreeSample { cpu_cores: (at_ms > 0).then_some(1.5), memory_bytes: 7, threads: 2, processes: 1 };
         let gpu = GpuSample { index: 3, utilization_ratio: Some(0.5), power_watts, ..GpuSample::default() };
-        Sample { at: Duration::from_millis(at_ms), tree: (at_ms < 300).then_some(tree), gpus: vec![gpu] }
+        Sample {
+            at: Duration::from_millis(at_ms),
+            rare: false,
+            tree: (at_ms < 300).then_some(tree),
+            gpus: vec![gpu],
+            cpu: Duration::from_micros(at_ms * 4),
+        }
     }
 
     #[test]
@@ -88,6 +106,7 @@ mod tests {
         assert_eq!(series.t_ms, [50, 150, 250]);
         assert_eq!(series.columns["gpu3_power_watts"], [Some(70.0), None, Some(90.0)]);
         assert_eq!(series.columns["cpu_cores"], [Some(1.5), Some(1.5), None], "the root ended before the third sample");
+        assert!((series.sampler_cpu_ratio.expect("two samples") - 0.004).abs() < 1e-9, "4 µs a millisecond");
         assert!(!series.columns.contains_key("gpu3_temperature_celsius"), "what the GPU does not offer is absent");
         let empty = cut(samples.iter(), origin, at(900), at(1_000));
         assert!(empty.t_ms.is_empty() && empty.columns.is_empty());

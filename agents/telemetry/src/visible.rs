@@ -51,7 +51,13 @@ mod tests {
         ["GPU-aa11", "GPU-ab22", "GPU-cc33"]
             .iter()
             .zip(0..)
-            .map(|(uuid, index)| GpuInfo { index, uuid: (*uuid).to_owned(), name: "L40S".to_owned(), memory_bytes: 1 })
+            .map(|(uuid, index)| GpuInfo {
+                index,
+                uuid: (*uuid).to_owned(),
+                name: "L40S".to_owned(),
+                memory_bytes: 1,
+                ..GpuInfo::default()
+            })
             .collect()
     }
 

@@ -4,10 +4,11 @@
 //!
 //! Read in this order: [`experiment`] (what a user posts), [`spec`] (its fields), [`status`] (what the server adds),
 //! [`plan`] (what one job is told to do), [`agent`] (what it says while it works), [`measurement`] (what it hands in),
-//! [`results`] (what is computed from that), [`inputs`] (the store of models, data sets and environments), [`cluster`] (what the
+//! [`results`] (what is computed from that), [`capsule`] (what it takes to run the same again), [`inputs`] (the store of models, data sets and environments), [`cluster`] (what the
 //! cluster has).
 
 pub mod agent;
+pub mod capsule;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod cluster;

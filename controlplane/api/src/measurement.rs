@@ -282,6 +282,45 @@ pub struct Series {
     /// `cpu_cores`, `memory_bytes`, `threads`, `processes`; per GPU `gpu{i}_utilization_ratio`, `gpu{i}_memory_used_bytes`,
     /// `gpu{i}_power_watts`, `gpu{i}_energy_joules`, `gpu{i}_sm_clock_hertz`, `gpu{i}_temperature_celsius`, `gpu{i}_throttle_reasons`, …
     pub columns: BTreeMap<String, Vec<Option<f64>>>,
+    /// Cores that the sampling itself used: CPU seconds of its threads a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler_cpu_ratio: Option<f64>,
+}
+
+/// What the samples of one second lie between.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Spread {
+    pub min: f64,
+    pub mean: f64,
+    pub max: f64,
+}
+
+impl Series {
+    /// The columns second by second, from 0 on: `null` where a second has no sample.
+    pub fn per_second(&self) -> BTreeMap<String, Vec<Option<Spread>>> {
+        let second = |at: &i64| usize::try_from(*at / 1_000).ok();
+        let seconds = self.t_ms.iter().filter_map(second).max().map_or(0, |last| last + 1);
+        let spread = |column: &Vec<Option<f64>>| {
+            let mut values = vec![Vec::new(); seconds];
+            for (at, value) in self.t_ms.iter().zip(column) {
+                if let (Some(second), Some(value)) = (second(at), value) {
+                    values[second].push(*value);
+                }
+            }
+            values.iter().map(|values| Spread::of(values)).collect()
+        };
+        self.columns.iter().map(|(name, column)| (name.clone(), spread(column))).collect()
+    }
+}
+
+impl Spread {
+    /// `None` for no value at all.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let min = values.iter().copied().reduce(f64::min)?;
+        let max = values.iter().copied().reduce(f64::max)?;
+        Some(Self { min, mean: values.iter().sum::<f64>() / values.len() as f64, max })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,19 +345,36 @@ pub struct Environment {
     pub driver: Option<String>,
     pub slurm_job_id: Option<String>,
     pub agent_version: String,
+    /// Of git, as the agent was built; absent where the build did not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_revision: Option<String>,
     pub model_sha256: Option<String>,
     /// Anything else worth keeping, flat.
     #[serde(default)]
     pub extra: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a GPU does not tell is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GpuInfo {
+    /// NVML's; of a MIG slice its place among the GPUs of the job.
     pub index: u32,
     pub uuid: String,
     pub name: String,
     pub memory_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sm_clock_hertz: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory_clock_hertz: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_limit_watts: Option<f64>,
+    /// Whether memory is checked for errors: it costs bandwidth on some GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecc: Option<bool>,
+    /// Whether it is divided into slices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig: Option<bool>,
 }
 
 #[cfg(test)]

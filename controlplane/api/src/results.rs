@@ -118,6 +118,17 @@ pub struct Resources {
     pub gpu_memory_peak_bytes: Option<f64>,
     pub gpu_power_watts: Option<f64>,
     pub joules_per_million_texts: Option<f64>,
+    /// Half of the 95 % interval over that mean: the scatter of repetitions, and what reading the counter leaves open (0.1 s of
+    /// power; below 2 repetitions this alone). The meter's own accuracy, 5 % by NVIDIA's word, is the same for all backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joules_per_million_texts_error_ratio: Option<f64>,
+    /// Mean over the window: multiprocessors with work on them. Hopper and newer, as the next two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_sm_activity: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_tensor_activity: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_dram_activity: Option<f64>,
 }
 
 /// `a` against `b` inside the same blocks.

@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Wait { name: String },
     /// Throughput, latency, resources, comparisons and agreement of vectors
     Results { name: String },
+    /// What it takes to run the same again: nodes, services, versions, hashes, seeds, jobs with their wait
+    Capsule { name: String },
     /// Download the report: HTML, Markdown, text, CSV, JSON, plots
     Report {
         name: String,

@@ -2,6 +2,7 @@
 //! finding the server, short ways to write an experiment, and output for people.
 
 mod act;
+mod capsule;
 mod cli;
 mod cluster;
 mod connect;
@@ -63,6 +64,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Events { name, watch } => events::run(&client, &name, watch, format).await,
         Command::Wait { name } => wait::run(&client, &name, format).await,
         Command::Results { name } => results::run(&client, &name, format).await,
+        Command::Capsule { name } => capsule::run(&client, &name, format).await,
         Command::Report { name, out } => report::run(&client, &name, &out).await,
         Command::Script(args) => script::run(&client, args).await,
         Command::Prepare(args) => prepare::run(&client, args).await,

@@ -19,7 +19,9 @@ pub(super) struct Plan {
     pub(super) env: BTreeMap<String, String>,
     /// Taken out of it.
     pub(super) unset: Vec<&'static str>,
-    /// What the store's manifest knows; the service's own words come on top.
+    /// Whether `program` is a Python interpreter: then its packages can be asked for.
+    pub(super) python: bool,
+    /// What the store's manifest knows; what the interpreter has and the service's own words come on top.
     pub(super) versions: BTreeMap<String, String>,
     /// Whether a compile cache is there; absent: this start compiles nothing.
     pub(super) warm_cache: Option<bool>,
@@ -44,7 +46,8 @@ pub(super) fn plan(launch: &Launch, port: u16) -> Result<Plan, String> {
 impl Plan {
     pub(super) fn new(program: impl Into<PathBuf>, args: Vec<String>) -> Self {
         let env = BTreeMap::from([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())]);
-        Self { program: program.into(), args, env, unset: Vec::new(), versions: BTreeMap::new(), warm_cache: None }
+        let (unset, versions) = (Vec::new(), BTreeMap::new());
+        Self { program: program.into(), args, env, unset, python: false, versions, warm_cache: None }
     }
 
     pub(super) fn set(&mut self, name: &str, value: impl ToString) {

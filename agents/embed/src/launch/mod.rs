@@ -14,6 +14,7 @@ mod ready;
 mod tei;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -253,7 +254,8 @@ impl<'a> Attempt<'a> {
             gpu::check(&backend.name, backend.device == Device::Cuda, &self.group.members()).map_err(NotReady::failed)?;
         }
         let mut facts = self.probe.facts().await;
-        facts.versions = self.plan.versions.clone().into_iter().chain(facts.versions).collect();
+        let packages = versions::of_python(&self.plan).await;
+        facts.versions = self.plan.versions.clone().into_iter().chain(packages).chain(facts.versions).collect();
         Ok(Ready { cold_start: ColdStart { http_ready_s, first_vector_s, warm_cache: self.plan.warm_cache }, dim, facts })
     }
 

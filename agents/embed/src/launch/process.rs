@@ -227,6 +227,7 @@ mod tests {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
             env: [("EM_TEST_WORD".to_owned(), "hello".to_owned())].into(),
+            python: false,
             unset: vec!["HOME"],
             versions: Default::default(),
             warm_cache: None,

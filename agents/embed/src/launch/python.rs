@@ -118,6 +118,7 @@ fn python(launch: &Launch, args: Vec<String>) -> Result<Plan, String> {
             plan
         }
     };
+    plan.python = true;
     plan.set("HF_HUB_OFFLINE", 1);
     Ok(plan)
 }

@@ -146,7 +146,7 @@ async fn begin(
     let spool = Spool::create(folder.clone()).map_err(fail)?;
     let recorder = Recorder::start(&spool).map_err(fail)?;
     let placement = placement::Placement::of_this_process();
-    let environment = capsule::fill(&job.plan, &placement);
+    let environment = capsule::fill(&job.plan, &placement).await;
     let metrics = exposition::Metrics::new(&job.plan.experiment, &request.node)
         .map_err(|error| RunError::Setup(std::io::Error::other(error)))?;
     let exe = std::env::current_exe().map_err(RunError::Setup)?;

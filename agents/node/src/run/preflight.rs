@@ -66,7 +66,13 @@ mod tests {
 
     fn gpus(count: u32) -> Vec<GpuInfo> {
         (0..count)
-            .map(|index| GpuInfo { index, uuid: format!("GPU-{index}"), name: "L40S".to_owned(), memory_bytes: 48 << 30 })
+            .map(|index| GpuInfo {
+                index,
+                uuid: format!("GPU-{index}"),
+                name: "L40S".to_owned(),
+                memory_bytes: 48 << 30,
+                ..GpuInfo::default()
+            })
             .collect()
     }
 

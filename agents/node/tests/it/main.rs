@@ -8,6 +8,7 @@ mod data;
 mod doctor;
 mod ends;
 mod failures;
+mod gpus;
 mod job;
 mod merge;
 mod standalone;

@@ -86,10 +86,24 @@ impl Tree {
         let processes = u32::try_from(stats.len()).unwrap_or(u32::MAX);
         Some(TreeSample { cpu_cores, memory_bytes: self.memory_bytes, threads, processes })
     }
+}
 
-    pub(crate) fn contains(&self, pid: u32) -> bool {
-        self.members.contains(&pid)
+pub(crate) fn lives(pid: u32) -> bool {
+    read_stat(pid).is_some_and(|stat| !stat.ended())
+}
+
+/// Whether a process is of the tree of `root`, as [`Tree`] counts them; seen from the process, which is cheap for a few.
+pub(crate) fn belongs(pid: u32, root: u32) -> bool {
+    let mut next = pid;
+    // A chain of parents is short, and a reused pid could close it to a ring.
+    for _ in 0..64 {
+        let Some(stat) = read_stat(next) else { return false };
+        if next == root || stat.group == root {
+            return true;
+        }
+        next = stat.parent;
     }
+    false
 }
 
 /// Descendants and group members of `root`, itself included.

@@ -1,6 +1,8 @@
 //! Sampling real processes. What is seen is held against the kernel's own account of the same processes, not against a clock:
 //! on a busy box a child that wants a whole core gets what it gets.
 
+mod gpus;
+
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Client, ClientError};
+use crate::capsule::Capsule;
 use crate::cluster::Cluster;
 use crate::experiment::{Created, Experiment, ExperimentList, ExperimentPatch, SpecPatch};
 use crate::problem::Problem;
@@ -144,6 +145,10 @@ impl Client {
 
     pub async fn results(&self, name: &str) -> Result<Results, ClientError> {
         self.get(&experiment_path(name, "/results")?).await
+    }
+
+    pub async fn capsule(&self, name: &str) -> Result<Capsule, ClientError> {
+        self.get(&experiment_path(name, "/capsule")?).await
     }
 
     /// Errors: 503 while Slurm has not answered since the server started.

@@ -16,7 +16,7 @@ use super::name::Name;
 use super::preconditions::{has_already, if_match};
 use super::problem::{Answer, Refusal};
 use super::stream::last_event_id;
-use super::{App, cursor, dry_run, events, idempotency, logs, parts, patch, report, results, selector, watch};
+use super::{App, capsule, cursor, dry_run, events, idempotency, logs, parts, patch, report, results, selector, watch};
 use crate::admit::{Admitted, admit, cluster_warnings, parse_body};
 use crate::job;
 use crate::store::experiments::Creation;
@@ -47,6 +47,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
             .service(web::resource("/{name}/script").route(web::get().to(parts::script)))
             .service(web::resource("/{name}/logs").route(web::get().to(logs::logs)))
             .service(web::resource("/{name}/results").route(web::get().to(results::results)))
+            .service(web::resource("/{name}/capsule").route(web::get().to(capsule::capsule)))
             .service(web::resource("/{name}/report.{ending}").route(web::get().to(report::file)))
             .service(web::resource("/{name}/plots/{file}").route(web::get().to(report::plot))),
     );

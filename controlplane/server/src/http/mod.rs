@@ -12,6 +12,7 @@
 
 mod access;
 mod agent;
+mod capsule;
 mod cluster;
 mod cursor;
 mod dry_run;

@@ -14,6 +14,7 @@ use super::App;
 use super::name::Name;
 use super::problem::{Answer, Refusal};
 use crate::results::{ResultsInput, compute};
+use crate::store::status;
 
 pub(super) struct Computed {
     pub(super) input: ResultsInput,
@@ -81,7 +82,8 @@ pub(super) async fn computed(app: &App, name: &str) -> Answer<Arc<Computed>> {
     }
     let experiment = app.store.complete(stored).await?;
     let measurements = app.store.measurements(uid).await?.into_iter().map(|(_, measurement)| measurement).collect();
-    let input = ResultsInput { experiment, measurements, parity: app.store.parity(uid).await? };
+    let jobs = app.store.attempts(uid).await?.iter().map(status::job).collect();
+    let input = ResultsInput { experiment, measurements, parity: app.store.parity(uid).await?, jobs };
     let computed = blocking("computing results", move || {
         let results = compute(&input);
         Ok(Arc::new(Computed { input, results }))

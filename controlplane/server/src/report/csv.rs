@@ -7,7 +7,7 @@ use super::escape;
 
 type Column = (&'static str, fn(&Cell) -> String);
 
-const COLUMNS: [Column; 43] = [
+const COLUMNS: [Column; 47] = [
     ("backend", |cell| cell.backend.clone()),
     ("batch_size_texts", |cell| cell.batch_size.to_string()),
     ("concurrency_requests", |cell| if let LoadLevel::Concurrency(users) = cell.load { users.to_string() } else { String::new() }),
@@ -50,7 +50,11 @@ const COLUMNS: [Column; 43] = [
     ("gpu_utilization_ratio", |cell| number(cell.resources.gpu_utilization)),
     ("gpu_memory_peak_bytes", |cell| number(cell.resources.gpu_memory_peak_bytes)),
     ("gpu_power_watts", |cell| number(cell.resources.gpu_power_watts)),
+    ("gpu_sm_activity_ratio", |cell| number(cell.resources.gpu_sm_activity)),
+    ("gpu_tensor_activity_ratio", |cell| number(cell.resources.gpu_tensor_activity)),
+    ("gpu_dram_activity_ratio", |cell| number(cell.resources.gpu_dram_activity)),
     ("energy_joules_per_million_texts", |cell| number(cell.resources.joules_per_million_texts)),
+    ("energy_error_ratio", |cell| number(cell.resources.joules_per_million_texts_error_ratio)),
     ("cold_start_http_ready_s", |cell| number(cell.cold_start.map(|start| start.http_ready_s))),
     ("cold_start_first_vector_s", |cell| number(cell.cold_start.map(|start| start.first_vector_s))),
     ("cold_start_warm_cache", |cell| {

@@ -49,6 +49,8 @@ pub(super) fn series(input: &ResultsInput, place: usize) -> anyhow::Result<Vec<u
         "repetition": measurement.repetition,
         "node": measurement.environment.node,
         "series": measurement.series,
+        // Lowest, mean and highest sample of each second.
+        "perSecond": measurement.series.as_ref().map(em_api::measurement::Series::per_second),
     }))
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use em_api::measurement::{Measurement, Outcome};
+use em_api::HumanDuration;
+use em_api::measurement::{Environment, GpuInfo, Measurement, Outcome};
 use em_api::results::Results;
 use em_api::spec::Pooling;
 
 use super::minute;
+use crate::results::capsule::queue_seconds;
 use crate::results::{ResultsInput, load_levels, words};
 
 /// A name and what it is.
@@ -100,22 +102,17 @@ pub(super) fn environment(input: &ResultsInput) -> Vec<Fact> {
             }),
         ),
         fact("Memory", of(&|one| Some(words::bytes(one.environment.memory_bytes as f64)))),
-        fact(
-            "GPUs",
-            of(&|one| {
-                let gpus = one
-                    .environment
-                    .gpus
-                    .iter()
-                    .map(|gpu| format!("{} {} ({})", gpu.name, words::bytes(gpu.memory_bytes as f64), gpu.uuid));
-                Some(gpus.collect::<Vec<_>>().join(" · "))
-            }),
-        ),
-        fact("GPU driver", of(&|one| one.environment.driver.clone())),
+        fact("NUMA nodes", of(&|one| one.environment.extra.get("numa_nodes").cloned())),
+        fact("CPU governor", of(&|one| one.environment.extra.get("cpu_governor").cloned())),
         fact("Kernel", of(&|one| Some(one.environment.kernel.clone()))),
-        fact("Agent", of(&|one| Some(one.environment.agent_version.clone()))),
+        fact("GPUs", of(&|one| Some(one.environment.gpus.iter().map(gpu).collect::<Vec<_>>().join(" · ")))),
+        fact("GPU driver", of(&|one| driver(&one.environment))),
+        fact("Slurm allocation", of(&|one| allocation(&one.environment))),
+        fact("Wait in the queue", queue(input)),
+        fact("Agent", of(&|one| Some(built(&one.environment.agent_version, one.environment.agent_revision.as_deref())))),
         fact("Model files, SHA-256", of(&|one| one.environment.model_sha256.clone())),
         fact("Texts, SHA-256", of(&|one| load(one).map(|load| load.dataset.sha256.clone()))),
+        fact("Seed of the texts", of(&|one| load(one).map(|load| load.dataset.seed.to_string()))),
     ];
     for backend in &input.experiment.spec.backends {
         let service = of(&|one| {
@@ -134,11 +131,55 @@ pub(super) fn environment(input: &ResultsInput) -> Vec<Fact> {
     }
     let mut extra: BTreeSet<(String, String)> = BTreeSet::new();
     for one in all {
-        extra.extend(one.environment.extra.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let rest = one.environment.extra.iter().filter(|(name, _)| !is_shown(name));
+        extra.extend(rest.map(|(name, value)| (name.clone(), value.clone())));
     }
     facts.extend(extra);
     facts.retain(|(_, text)| !text.is_empty());
     facts
+}
+
+/// `NVIDIA L40S 44.5 GiB (GPU-…), up to 2520/9001 MHz, at most 350 W, ECC on, MIG off`: clocks of multiprocessors and memory.
+fn gpu(gpu: &GpuInfo) -> String {
+    let mut parts = vec![format!("{} {} ({})", gpu.name, words::bytes(gpu.memory_bytes as f64), gpu.uuid)];
+    if let (Some(sm), Some(memory)) = (gpu.max_sm_clock_hertz, gpu.max_memory_clock_hertz) {
+        parts.push(format!("up to {:.0}/{:.0} MHz", sm / 1e6, memory / 1e6));
+    }
+    parts.extend(gpu.power_limit_watts.map(|watts| format!("at most {watts:.0} W")));
+    for (name, mode) in [("ECC", gpu.ecc), ("MIG", gpu.mig)] {
+        parts.extend(mode.map(|on| format!("{name} {}", if on { "on" } else { "off" })));
+    }
+    parts.join(", ")
+}
+
+fn driver(environment: &Environment) -> Option<String> {
+    let driver = environment.driver.clone()?;
+    let cuda = environment.extra.get("cuda_driver").map(|cuda| format!(", for CUDA up to {cuda}")).unwrap_or_default();
+    Some(driver + &cuda)
+}
+
+/// What Slurm set for the job, in its own words, without the prefix.
+fn allocation(environment: &Environment) -> Option<String> {
+    let of_slurm = environment.extra.iter().filter_map(|(name, value)| Some((name.strip_prefix("slurm_")?, value)));
+    let parts: Vec<String> = of_slurm.map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn queue(input: &ResultsInput) -> String {
+    let waits = input.jobs.iter().filter_map(|job| {
+        let id = job.id.as_deref().unwrap_or("job without an id");
+        Some(format!("{} (job {id})", HumanDuration::from_secs(queue_seconds(job)?.round() as u64)))
+    });
+    waits.collect::<Vec<_>>().join(" · ")
+}
+
+fn built(version: &str, revision: Option<&str>) -> String {
+    revision.map_or_else(|| version.to_owned(), |revision| format!("{version}, git {revision}"))
+}
+
+/// Whether another line tells it.
+fn is_shown(name: &str) -> bool {
+    name.starts_with("slurm_") || ["numa_nodes", "cpu_governor", "cuda_driver"].contains(&name)
 }
 
 /// How the numbers were made, in short.

@@ -1,7 +1,7 @@
 //! The tables of a report as data: text, Markdown and HTML show the same words in the same order.
 
 use em_api::measurement::{Outcome, Resource};
-use em_api::results::{Cell, ComparisonVerdict, Estimate, Parity, ParityVerdict, Percentile, Results, Verdict};
+use em_api::results::{Cell, ComparisonVerdict, Estimate, Parity, ParityVerdict, Percentile, Resources, Results, Verdict};
 use em_api::spec::LoadLevel;
 
 use crate::results::{ResultsInput, load_levels, words};
@@ -127,10 +127,11 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
         let no_samples = if cell.repetitions == 0 { "no valid trial" } else { "the node had no such samples" };
         let used = &cell.resources;
         if gpu {
-            row.push(table.number(used.gpu_utilization, no_samples, words::percent));
+            row.push(Field { minor: activity(used), ..table.number(used.gpu_utilization, no_samples, words::percent) });
             row.push(table.number(used.gpu_memory_peak_bytes, no_samples, words::bytes));
             row.push(table.number(used.gpu_power_watts, no_samples, words::number));
-            row.push(table.number(used.joules_per_million_texts, no_samples, words::number));
+            let error = used.joules_per_million_texts_error_ratio.map(|ratio| format!("± {:.1} %", ratio * 100.0));
+            row.push(Field { minor: error, ..table.number(used.joules_per_million_texts, no_samples, words::number) });
         } else {
             row.push(table.number(used.cpu_cores, no_samples, |cores| format!("{cores:.2}")));
             row.push(table.number(used.memory_peak_bytes, no_samples, words::bytes));
@@ -158,6 +159,14 @@ pub(super) fn cells(input: &ResultsInput, results: &Results) -> Table {
         table.rows.push(row);
     }
     table
+}
+
+/// What the multiprocessors did, where the GPU counts it: utilisation is but the time in which any kernel ran.
+fn activity(used: &Resources) -> Option<String> {
+    let parts = [("SM", used.gpu_sm_activity), ("tensor", used.gpu_tensor_activity), ("DRAM", used.gpu_dram_activity)];
+    let shown: Vec<String> =
+        parts.iter().filter_map(|(name, ratio)| Some(format!("{name} {}", words::percent((*ratio)?)))).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// Quality beside speed: whether the vectors agree, and by how much they do not where nothing is required of them.

@@ -164,6 +164,46 @@ fn a_trial_that_ran_twice_within_a_second_has_two_files() {
     assert!(own[1].ends_with("_2.json"), "{own:?}");
 }
 
+/// Item by item what a reader needs to run the same again.
+#[test]
+fn the_environment_is_told_in_full() {
+    let mut input = fixture::realistic(true);
+    for one in &mut input.measurements {
+        let gpu = &mut one.environment.gpus[0];
+        (gpu.max_sm_clock_hertz, gpu.max_memory_clock_hertz) = (Some(2.52e9), Some(9.001e9));
+        (gpu.ecc, gpu.mig) = (Some(true), Some(false));
+        one.environment.agent_revision = Some("46d8d7d1b2c3".to_owned());
+        let extra = [
+            ("numa_nodes", "0-1"),
+            ("cpu_governor", "performance"),
+            ("cuda_driver", "13.0"),
+            ("slurm_cpus_on_node", "8"),
+            ("slurm_mem_per_node", "32768"),
+            ("slurm_gpus_on_node", "1"),
+            ("placement", "generator on cores 0-1, service on 2-7"),
+        ];
+        one.environment.extra = extra.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    }
+    let text = text_of(&bundle(&input, &compute(&input)).expect("a report"), "summary_report.txt");
+    for line in [
+        "Nodes: node1\n",
+        "CPU: Made-up CPU, 8 cores, 8 cores allowed\n",
+        "NUMA nodes: 0-1\n",
+        "CPU governor: performance\n",
+        "Kernel: Linux 6.1\n",
+        "GPUs: NVIDIA L40S (made up) 48.0 GiB (GPU-made-up), up to 2520/9001 MHz, ECC on, MIG off\n",
+        "GPU driver: 560.35, for CUDA up to 13.0\n",
+        "Slurm jobs: 4711\n",
+        "Slurm allocation: cpus on node 8, gpus on node 1, mem per node 32768\n",
+        "Agent: 0.1.0, git 46d8d7d1b2c3\n",
+        "Seed of the texts: 42\n",
+        "placement: generator on cores 0-1, service on 2-7\n",
+    ] {
+        assert!(text.contains(line), "{line}in\n{text}");
+    }
+    assert_eq!(text.matches("cuda_driver").count(), 0, "told once");
+}
+
 #[test]
 fn a_trial_file_holds_what_was_handed_in() {
     let (input, files) = realistic();
@@ -179,4 +219,8 @@ fn a_trial_file_holds_what_was_handed_in() {
         serde_json::from_str(&text_of(&files, "gpu_ort_batch32_c10_rep2_20261118_111710.json")).expect("json");
     assert!(series["describes"].as_str().expect("a sentence").contains("there was no GPU"));
     assert_eq!(series["series"]["columns"]["cpu_cores"].as_array().map(Vec::len), Some(120));
+    let seconds = series["perSecond"]["cpu_cores"].as_array().expect("seconds");
+    assert_eq!(seconds.len(), 12);
+    let of = |name: &str| seconds[3][name].as_f64().expect("a number");
+    assert!(of("min") < of("mean") && of("mean") < of("max"), "{}", seconds[3]);
 }

@@ -46,7 +46,7 @@ pub(crate) fn experiment(backends: &[&str], batch_sizes: &[u32], repetitions: u3
                    "trials": {"total": 0, "pending": 0, "running": 0, "succeeded": 0, "failed": 0, "interrupted": 0, "invalid": 0, "inconclusive": 0}}
     });
     let experiment: Experiment = serde_json::from_value(experiment).expect("the made-up experiment is complete");
-    ResultsInput { experiment, measurements: Vec::new(), parity: Vec::new() }
+    ResultsInput { experiment, measurements: Vec::new(), parity: Vec::new(), jobs: Vec::new() }
 }
 
 pub(crate) fn id(parts: &[u64]) -> Ulid {
@@ -289,6 +289,7 @@ fn made_up(profile: &Profile, batch_size: u32, repetition: u32, rate: f64, gpu: 
             uuid: "GPU-made-up".to_owned(),
             name: "NVIDIA L40S (made up)".to_owned(),
             memory_bytes: 48 << 30,
+            ..GpuInfo::default()
         }];
         one.environment.driver = Some("560.35".to_owned());
     }
@@ -312,5 +313,5 @@ fn series(profile: &Profile, seconds: f64, gpu: bool, random: &mut StdRng) -> Se
         columns.insert("gpu0_energy_joules".to_owned(), t_ms.iter().map(|at| Some(1e6 + watts * *at as f64 / 1_000.0)).collect());
     }
     let resource = if gpu { Resource::Gpu } else { Resource::Process };
-    Series { resource, origin: Timestamp::from_second(START).expect("in range"), t_ms, columns }
+    Series { resource, origin: Timestamp::from_second(START).expect("in range"), t_ms, columns, sampler_cpu_ratio: Some(0.004) }
 }

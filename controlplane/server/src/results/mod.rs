@@ -3,6 +3,7 @@
 //! `trials` chooses the measurements that count and judges each (`verdict`, `parity`); `cells` averages
 //! repetitions, `compare` pairs backends inside blocks; `warnings` says what a reader must know first.
 
+pub(crate) mod capsule;
 mod cells;
 mod compare;
 mod digest;
@@ -24,11 +25,12 @@ use em_api::experiment::Experiment;
 use em_api::measurement::Measurement;
 use em_api::results::{Overall, Results};
 use em_api::spec::{LoadLevel, Matrix, Spec};
+use em_api::status::Job;
 
 pub use verdict::verdict;
 
 /// Grows when the same measurements give other numbers.
-const CODE: &str = "2";
+const CODE: &str = "3";
 
 /// Everything that results are computed from.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct ResultsInput {
     pub measurements: Vec<Measurement>,
     /// In the order of their arrival: the last of a backend is its newest.
     pub parity: Vec<ParityVectors>,
+    /// As the last of these measurements found them.
+    pub jobs: Vec<Job>,
 }
 
 /// Numbers do not depend on the order of the measurements.

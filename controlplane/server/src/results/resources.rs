@@ -2,6 +2,7 @@
 
 use em_api::measurement::{LoadReport, Resource, Series};
 use em_api::results::Resources;
+use em_stats::interval;
 
 /// One trial's series with what it did meanwhile.
 pub(crate) type Part<'a> = (&'a Series, &'a LoadReport);
@@ -11,35 +12,68 @@ pub(crate) fn over(parts: &[Part<'_>]) -> Resources {
     let average = |of: &dyn Fn(&Part<'_>) -> Option<f64>| mean(parts.iter().filter_map(of));
     let peak = |of: &dyn Fn(&Part<'_>) -> Option<f64>| parts.iter().filter_map(of).reduce(f64::max);
     let gpu = parts.iter().any(|(series, _)| series.resource == Resource::Gpu);
+    let active = |measure| average(&|part| mean(gpus(part, measure).into_iter().flatten()));
+    let energies: Vec<Energy> = parts.iter().filter_map(energy).collect();
     Resources {
         resource: if gpu { Resource::Gpu } else { Resource::Process },
         cpu_cores: average(&|part| mean(samples(part, "cpu_cores").into_iter())),
         memory_peak_bytes: peak(&|part| samples(part, "memory_bytes").into_iter().reduce(f64::max)),
-        gpu_utilization: average(&|part| mean(gpus(part, "utilization_ratio").into_iter().flatten())),
+        gpu_utilization: active("utilization_ratio"),
         gpu_memory_peak_bytes: peak(&|part| {
             sum(gpus(part, "memory_used_bytes").into_iter().map(|gpu| gpu.into_iter().reduce(f64::max)))
         }),
         gpu_power_watts: average(&|part| sum(gpus(part, "power_watts").into_iter().map(|gpu| mean(gpu.into_iter())))),
-        joules_per_million_texts: average(&joules_per_million_texts),
+        joules_per_million_texts: mean(energies.iter().map(|one| one.joules_per_million_texts)),
+        joules_per_million_texts_error_ratio: error_ratio(&energies),
+        gpu_sm_activity: active("sm_activity_ratio"),
+        gpu_tensor_activity: active("tensor_activity_ratio"),
+        gpu_dram_activity: active("dram_activity_ratio"),
     }
 }
 
+/// What one trial's texts took.
+struct Energy {
+    joules_per_million_texts: f64,
+    /// Largest share of it that comes from when the counter was read.
+    reading_ratio: f64,
+}
+
+/// The counter steps every 100 ms (H100, driver 580.159, looked at with a GPU at rest), so that its two readings may each stand
+/// for a moment up to so long before.
+const COUNTER_STEP_S: f64 = 0.1;
+
 /// From the energy counters alone: power samples see a quarter of the time on some GPUs.
-fn joules_per_million_texts(part: &Part<'_>) -> Option<f64> {
-    let (series, load) = part;
+fn energy((series, load): &Part<'_>) -> Option<Energy> {
     let columns = series.columns.iter().filter(|(name, _)| is_gpu_column(name, "energy_joules"));
-    let mut joules = None;
-    let mut covered_s: f64 = 0.0;
+    let (mut joules, mut reading_ratio) = (None, 0.0_f64);
     for (_, column) in columns {
         let inside: Vec<(i64, f64)> = timed(series, column, load.window_s).collect();
         let (first, last) = (inside.first()?, inside.last()?);
-        let used = last.1 - first.1;
-        covered_s = (last.0 - first.0) as f64 / 1_000.0;
-        joules = (used >= 0.0).then(|| joules.unwrap_or(0.0) + used);
-        joules?;
+        let (from, to) = (first.0 as f64 / 1_000.0, last.0 as f64 / 1_000.0);
+        let texts = texts_until(load, to) - texts_until(load, from);
+        // A counter that fell was reset with the driver.
+        let used = (last.1 - first.1) / texts * 1e6;
+        if !(used.is_finite() && used >= 0.0) {
+            return None;
+        }
+        joules = Some(joules.unwrap_or(0.0) + used);
+        reading_ratio = reading_ratio.max(COUNTER_STEP_S / (to - from));
     }
-    let texts = load.texts_ok as f64 * covered_s / load.window_s;
-    joules.filter(|_| texts > 0.0).map(|joules| joules / texts * 1e6)
+    Some(Energy { joules_per_million_texts: joules?, reading_ratio })
+}
+
+/// Texts answered in the first `end` seconds of the window, as its seconds tell, each taken as even.
+fn texts_until(load: &LoadReport, end: f64) -> f64 {
+    load.per_second.iter().map(|bin| bin.texts_ok as f64 * (end - f64::from(bin.second)).clamp(0.0, 1.0)).sum()
+}
+
+/// Scatter and reading are independent: their squares add up.
+fn error_ratio(energies: &[Energy]) -> Option<f64> {
+    let reading = energies.iter().map(|one| one.reading_ratio).reduce(f64::max)?;
+    let values: Vec<f64> = energies.iter().map(|one| one.joules_per_million_texts).collect();
+    let interval = interval::geometric(&values);
+    let scatter = interval.and_then(|found| Some(found.high? / found.mean - 1.0)).unwrap_or(0.0);
+    Some(scatter.hypot(reading))
 }
 
 fn samples(part: &Part<'_>, name: &str) -> Vec<f64> {

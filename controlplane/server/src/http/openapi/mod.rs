@@ -66,6 +66,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
         super::logs::logs,
         super::import::import_run,
         super::results::results,
+        super::capsule::capsule,
         super::report::file,
         super::report::plot,
         super::cluster::read,

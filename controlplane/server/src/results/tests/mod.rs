@@ -2,13 +2,14 @@
 
 use em_api::AttemptId;
 use em_api::agent::ParityVectors;
-use em_api::measurement::Outcome;
+use em_api::measurement::{Measurement, Outcome};
 use em_api::results::{Cell, ComparisonVerdict, ParityVerdict, Verdict};
 use em_api::spec::ParityGate;
 
 use super::fixture::{self, id, report, trial};
 use super::*;
 
+mod capsule;
 mod parity;
 mod verdicts;
 
@@ -214,6 +215,43 @@ fn the_order_of_measurements_changes_nothing() {
     assert_ne!(compute(&input).measurements_sha256, compute(&other).measurements_sha256);
 }
 
+/// Two GPUs of 100 and 150 W, read once a second from 0.4 s to 8.4 s of a window of 10 s; the texts come in its first half.
+#[test]
+fn energy_counts_the_texts_of_the_time_between_its_readings_and_tells_its_error() {
+    let metered = |repetition: u32, watts: f64| {
+        let mut one = fixture::trial("a", 32, repetition, 1_000);
+        let load = report(&mut one);
+        load.per_second.iter_mut().for_each(|bin| bin.texts_ok = if bin.second < 5 { 6_400 } else { 0 });
+        let at = |second: i64| second * 1_000 + 400;
+        let counter = |watts: f64| (0..9).map(|second| Some(5e6 + watts * at(second) as f64 / 1e3)).collect();
+        one.series = Some(em_api::measurement::Series {
+            resource: em_api::measurement::Resource::Gpu,
+            origin: one.started_at,
+            t_ms: (0..9).map(at).collect(),
+            columns: [("gpu0_energy_joules".to_owned(), counter(watts)), ("gpu1_energy_joules".to_owned(), counter(150.0))].into(),
+            sampler_cpu_ratio: None,
+        });
+        one
+    };
+    let resources = |measurements: Vec<Measurement>| {
+        let mut input = small();
+        input.measurements = measurements;
+        cell(&compute(&input), "a").resources.clone()
+    };
+    let one = resources(vec![metered(1, 100.0)]);
+    // 250 W for 8 s over the 4.6 s of texts that lie in it.
+    near(one.joules_per_million_texts.expect("metered"), 250.0 * 8.0 / (4.6 * 6_400.0) * 1e6);
+    near(one.joules_per_million_texts_error_ratio.expect("metered"), 0.1 / 8.0);
+    let three = resources(vec![metered(1, 100.0), metered(2, 110.0), metered(3, 90.0)]);
+    let error = three.joules_per_million_texts_error_ratio.expect("metered");
+    // t(2) = 4.30 times the standard error of 250, 260, 240.
+    assert!((error - 0.104).abs() < 0.006, "{error}");
+    let mut reset = metered(1, 100.0);
+    let columns = &mut reset.series.as_mut().expect("made above").columns;
+    columns.get_mut("gpu1_energy_joules").expect("made above")[8] = Some(3.0);
+    assert_eq!(resources(vec![reset]).joules_per_million_texts, None, "the driver was loaded anew");
+}
+
 #[test]
 fn gpu_columns_are_there_with_a_gpu_and_absent_without() {
     let with = compute(&fixture::realistic(true));
@@ -221,6 +259,7 @@ fn gpu_columns_are_there_with_a_gpu_and_absent_without() {
     // The counter rises with 40 W × 5.9 cores of the made-up profile.
     let rate = cell(&with, "ort").texts_per_second.expect("measured").mean;
     assert!((ort.joules_per_million_texts.expect("counter") / (236.0 / rate * 1e6) - 1.0).abs() < 0.05, "{ort:?}");
+    assert!(ort.joules_per_million_texts_error_ratio.is_some_and(|error| (0.003..0.2).contains(&error)), "{ort:?}");
     assert!(ort.gpu_utilization.is_some_and(|used| (0.9..1.0).contains(&used)), "{ort:?}");
     let results = compute(&fixture::realistic(false));
     let without = &cell(&results, "ort").resources;

@@ -77,6 +77,7 @@ fn sampled(measurement: &mut Measurement, column: &str, value: u64) {
         origin: measurement.started_at,
         t_ms: (0..100).map(|step| step * 100).collect(),
         columns: [(column.to_owned(), vec![Some(value as f64); 100])].into(),
+        sampler_cpu_ratio: None,
     });
 }
 

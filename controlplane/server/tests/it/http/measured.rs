@@ -51,6 +51,20 @@ async fn results_name_the_faster_backend() {
 }
 
 #[tokio::test]
+async fn the_capsule_tells_where_and_how_it_ran() {
+    let server = Server::start().await;
+    let job = measured(&server).await;
+    let capsule = server.client(&server.admin).capsule("demo").await.unwrap();
+    assert_eq!((capsule.experiment.as_str(), capsule.nodes.len()), ("demo", 1));
+    assert_eq!(capsule.nodes[0].trials.len(), job.rows.len(), "all trials saw the same node");
+    assert_eq!(capsule.jobs.len(), 1);
+    assert!(capsule.jobs[0].started_at.is_some(), "{:?}", capsule.jobs);
+    assert!(!capsule.datasets[0].sha256.is_empty());
+    problem(server.get("/experiments/none/capsule").await, StatusCode::NOT_FOUND).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_report_comes_in_all_its_forms() {
     let server = Server::start().await;
     measured(&server).await;
