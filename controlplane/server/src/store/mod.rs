@@ -139,10 +139,15 @@ impl Store {
         self.signals.version.subscribe()
     }
 
-    /// Whether the database answers and takes writes: what is there already is written again.
+    /// Whether the database answers and takes writes: about as much is written as a large experiment needs, in one row.
     pub async fn ping(&self) -> Result<()> {
+        // Other than last time: SQLite writes no page that does not change.
+        let text = random_lowercase(64).repeat(PING_BYTES / 64);
         let mut write = self.write().await?;
-        sqlx::query("UPDATE meta SET value = value WHERE name = 'server8'").execute(&mut *write.tx).await?;
+        sqlx::query("INSERT INTO meta (name, value) VALUES ('ping', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+            .bind(text)
+            .execute(&mut *write.tx)
+            .await?;
         self.commit(write).await
     }
 
@@ -168,6 +173,8 @@ impl Signals {
         }
     }
 }
+
+const PING_BYTES: usize = 64 * 1024;
 
 async fn server8(pool: &AnyPool) -> Result<String> {
     let fresh = random_lowercase(8);
