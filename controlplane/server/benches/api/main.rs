@@ -48,6 +48,15 @@ async fn main() {
         table(&format!("create at {rate:.0} a second, p99"), "ms", &of(|(_, p99)| *p99));
     }
 
+    let (mut acknowledged, mut lost) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (told, missing) = killed().await;
+        acknowledged.push(told);
+        lost.push(missing);
+    }
+    table("creates acknowledged before kill -9", "of 64 clients", &acknowledged);
+    table("of them lost", "after the next start", &lost);
+
     let folder = server::folder();
     let server = Server::start(folder.path()).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -115,6 +124,42 @@ async fn creates(server: &Server) -> f64 {
         done += client.await.unwrap();
     }
     f64::from(done) / begin.elapsed().as_secs_f64()
+}
+
+/// The server is killed while as many clients as are open create; (acknowledged, of them not there after the next start).
+async fn killed() -> (f64, f64) {
+    let folder = server::folder();
+    let server = Server::start(folder.path()).await;
+    let number = Arc::new(AtomicU64::new(0));
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let (mut client, number) = (server.client().await, number.clone());
+        clients.push(tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            loop {
+                let name = format!("e-{}", number.fetch_add(1, Ordering::Relaxed));
+                match client.try_to_ask("POST", "/experiments", &body(&name)).await {
+                    Some((201, _)) => acknowledged.push(name),
+                    Some((status, text)) => panic!("{status} {text}"),
+                    None => return acknowledged,
+                }
+            }
+        }));
+    }
+    tokio::time::sleep(CREATING / 4).await;
+    // By SIGKILL.
+    drop(server);
+    let mut acknowledged = Vec::new();
+    for client in clients {
+        acknowledged.extend(client.await.unwrap());
+    }
+    let server = Server::start(folder.path()).await;
+    let (mut client, mut lost) = (server.client().await, 0_u32);
+    for name in &acknowledged {
+        let (status, _) = client.get(&format!("/experiments/{name}")).await;
+        lost += u32::from(status != 200);
+    }
+    (acknowledged.len() as f64, f64::from(lost))
 }
 
 /// Requests at planned times, whatever the answers do; latency from the planned time. (p50, p99) in ms.
