@@ -18,10 +18,7 @@ stop_all() {
 }
 trap stop_all EXIT
 
-build() {
-  scripts/web.sh &&
-    cargo build --release --locked --workspace --bins 2>&1 | prefix build
-}
+build() { make --no-print-directory build 2>&1 | prefix build; }
 build_beside_downloads() {
   build &
   local builder=$! status=0
