@@ -8,7 +8,7 @@ use em_api::inputs::{BUILT_IN, Entry, EntryKind, data_words, manifest_path};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InputError {
-    #[error("the input store {store} has no {what} `{key}`; fill it with `{cure}`")]
+    #[error("the input store {store} has no {what} `{key}`; fill it with {cure}")]
     Missing { store: PathBuf, what: &'static str, key: String, cure: String },
     #[error("the manifest {path} cannot be read; remove it and fill the store again")]
     Manifest {
@@ -30,8 +30,8 @@ pub(crate) fn find(store: &Path, kind: EntryKind, key: &str) -> Result<(Entry, P
             what: what(kind),
             key: key.to_owned(),
             cure: match kind {
-                EntryKind::Dataset if key != BUILT_IN => format!("em-agent {}", data_words(store, key, None).join(" ")),
-                _ => "emctl prepare -f EXPERIMENT` or `em-agent setup".to_owned(),
+                EntryKind::Dataset if key != BUILT_IN => format!("`em-agent {}`", data_words(store, key, None).join(" ")),
+                _ => "`emctl prepare -f EXPERIMENT` or `em-agent setup`".to_owned(),
             },
         },
         _ => InputError::Manifest { path: manifest.clone(), source },

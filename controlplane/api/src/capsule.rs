@@ -1,6 +1,8 @@
 //! `GET /experiments/{name}/capsule`: all that a reader needs to run the same again, gathered from what the jobs handed in and what
 //! the control plane knows of them. What nobody could tell is absent.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::measurement::{DatasetReport, Environment, ServiceReport};
@@ -33,6 +35,14 @@ pub struct Build {
     /// Of git, as it was built; absent where the build did not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+}
+
+/// `0.1.0, git 46d8d7d1b2c3`
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.version)?;
+        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, ", git {revision}"))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

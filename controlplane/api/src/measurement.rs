@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::capsule::Build;
 use crate::spec::LoadLevel;
 use crate::{AttemptId, BlockId, Timestamp, TrialId};
 
@@ -352,6 +353,12 @@ pub struct Environment {
     /// Anything else worth keeping, flat.
     #[serde(default)]
     pub extra: BTreeMap<String, String>,
+}
+
+impl Environment {
+    pub fn agent(&self) -> Build {
+        Build { version: self.agent_version.clone(), revision: self.agent_revision.clone() }
+    }
 }
 
 /// What a GPU does not tell is absent.

@@ -26,11 +26,8 @@ fn page(capsule: &Capsule) -> String {
             }
         }
     };
-    let build = &capsule.control_plane;
-    part(
-        &format!("Experiment {}", capsule.experiment),
-        vec![line("uid", capsule.uid), line("control plane", built(&build.version, &build.revision))],
-    );
+    let lines = vec![line("uid", capsule.uid), line("control plane", &capsule.control_plane)];
+    part(&format!("Experiment {}", capsule.experiment), lines);
     capsule.jobs.iter().for_each(|one| part(&format!("Job {}", one.id.as_deref().unwrap_or("without an id")), job(one)));
     capsule.nodes.iter().for_each(|one| part(&format!("Node {}", one.environment.node), node(one)));
     for data in &capsule.datasets {
@@ -63,7 +60,7 @@ fn node(node: &CapsuleNode) -> Vec<(String, String)> {
     ];
     lines.extend(of.gpus.iter().map(|one| line(&format!("GPU {}", one.index), gpu(one))));
     lines.push(line("driver", of.driver.as_deref().unwrap_or_default()));
-    lines.push(line("agent", built(&of.agent_version, &of.agent_revision)));
+    lines.push(line("agent", of.agent()));
     lines.push(line("model SHA-256", of.model_sha256.as_deref().unwrap_or_default()));
     lines.extend(of.extra.iter().map(|(name, value)| line(name, value)));
     lines
@@ -95,10 +92,6 @@ fn service(service: &CapsuleService) -> Vec<(String, String)> {
         line("settings", flat(&of.settings)),
         line("command", of.command_line.join(" ")),
     ]
-}
-
-fn built(version: &str, revision: &Option<String>) -> String {
-    revision.as_ref().map_or_else(|| version.to_owned(), |revision| format!("{version}, git {revision}"))
 }
 
 #[cfg(test)]

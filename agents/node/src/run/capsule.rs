@@ -1,13 +1,11 @@
 //! The environment capsule: what a reader needs to run the same again.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use em_api::inputs::{EntryKind, key_of};
 use em_api::measurement::Environment;
 use em_api::plan::Plan;
-use sha2::{Digest, Sha256};
+use em_embed::setup::hub::sha256;
 
 use super::placement::Placement;
 use crate::inputs;
@@ -60,12 +58,6 @@ pub(crate) async fn fill(plan: &Plan, placement: &Placement) -> Environment {
         }
     }
     environment
-}
-
-fn sha256(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut hash)?;
-    Ok(hex::encode(hash.finalize()))
 }
 
 /// The name of this node as Slurm knows it, else its own.

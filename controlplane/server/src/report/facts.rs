@@ -109,7 +109,7 @@ pub(super) fn environment(input: &ResultsInput) -> Vec<Fact> {
         fact("GPU driver", of(&|one| driver(&one.environment))),
         fact("Slurm allocation", of(&|one| allocation(&one.environment))),
         fact("Wait in the queue", queue(input)),
-        fact("Agent", of(&|one| Some(built(&one.environment.agent_version, one.environment.agent_revision.as_deref())))),
+        fact("Agent", of(&|one| Some(one.environment.agent().to_string()))),
         fact("Model files, SHA-256", of(&|one| one.environment.model_sha256.clone())),
         fact("Texts, SHA-256", of(&|one| load(one).map(|load| load.dataset.sha256.clone()))),
         fact("Seed of the texts", of(&|one| load(one).map(|load| load.dataset.seed.to_string()))),
@@ -171,10 +171,6 @@ fn queue(input: &ResultsInput) -> String {
         Some(format!("{} (job {id})", HumanDuration::from_secs(queue_seconds(job)?.round() as u64)))
     });
     waits.collect::<Vec<_>>().join(" · ")
-}
-
-fn built(version: &str, revision: Option<&str>) -> String {
-    revision.map_or_else(|| version.to_owned(), |revision| format!("{version}, git {revision}"))
 }
 
 /// Whether another line tells it.

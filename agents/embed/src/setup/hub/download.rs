@@ -133,7 +133,8 @@ pub(super) fn verify(path: &Path, name: &str, expected: &Expected) -> Result<(),
     Err(HubError::Checksum { file: name.to_owned(), what, found, expected: expected.clone() })
 }
 
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
+/// Of a file, in hexadecimal.
+pub fn sha256(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     through(path, |bytes| hasher.update(bytes))?;
     Ok(hex::encode(hasher.finalize()))

@@ -15,6 +15,7 @@ use em_api::inputs::{Entry, EntryKind, manifest_path, model_key};
 
 pub use cache::CacheFolder;
 use download::Download;
+pub use download::sha256;
 use listing::{Listing, RemoteFile};
 
 const PUBLIC: &str = "https://huggingface.co";
