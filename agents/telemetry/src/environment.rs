@@ -28,14 +28,6 @@ pub fn environment() -> Environment {
     note("architecture", Some(system.machine().to_string_lossy().into_owned()));
     note("cpu_governor", trimmed("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
     note("numa_nodes", trimmed("/sys/devices/system/node/online"));
-    for (key, variable) in [
-        ("slurm_cpus_on_node", "SLURM_CPUS_ON_NODE"),
-        ("slurm_mem_per_node_mb", "SLURM_MEM_PER_NODE"),
-        ("slurm_partition", "SLURM_JOB_PARTITION"),
-        ("slurm_cluster", "SLURM_CLUSTER_NAME"),
-    ] {
-        note(key, std::env::var(variable).ok());
-    }
     Environment {
         node: system.nodename().to_string_lossy().into_owned(),
         cpu_model: cpu_model().unwrap_or_else(|| system.machine().to_string_lossy().into_owned()),

@@ -15,14 +15,18 @@ pub(crate) async fn run(client: &Client, name: &str, format: Format) -> Result<(
     show(&client.capsule(name).await?, format, page, |capsule| capsule.experiment.clone())
 }
 
+/// Of the names of lines.
+const LEAST_WIDTH: usize = 14;
+
 fn page(capsule: &Capsule) -> String {
     let mut text = String::new();
     let mut part = |title: &str, lines: Vec<(String, String)>| {
         let lines: Vec<_> = lines.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         if !lines.is_empty() {
             let _ = writeln!(text, "{}{title}", if text.is_empty() { "" } else { "\n" });
+            let width = lines.iter().map(|(name, _)| name.len()).fold(LEAST_WIDTH, usize::max) + 2;
             for (name, value) in lines {
-                let _ = writeln!(text, "  {:<16}{}", format!("{name}:"), harmless(&value));
+                let _ = writeln!(text, "  {:<width$}{}", format!("{name}:"), harmless(&value));
             }
         }
     };
@@ -34,8 +38,26 @@ fn page(capsule: &Capsule) -> String {
         let lines = vec![line("texts", data.texts), line("seed", data.seed), line("SHA-256", &data.sha256)];
         part(&format!("Texts {}", data.source), lines);
     }
-    capsule.services.iter().for_each(|one| part(&format!("Service {}", one.backend), service(one)));
+    for starts in alike(&capsule.services) {
+        part(&format!("Service {}", starts[0].backend), service(&starts));
+    }
     text
+}
+
+/// Starts that differ in nothing but times, ports and folders of their own.
+fn alike(services: &[CapsuleService]) -> Vec<Vec<&CapsuleService>> {
+    let lasting = |one: &CapsuleService| {
+        let of = &one.service;
+        (one.backend.clone(), of.kind.clone(), of.device.clone(), of.dtype.clone(), of.versions.clone(), of.settings.clone())
+    };
+    let mut groups: Vec<Vec<&CapsuleService>> = Vec::new();
+    for one in services {
+        match groups.iter_mut().find(|group| lasting(group[0]) == lasting(one)) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups
 }
 
 fn line(name: &str, value: impl ToString) -> (String, String) {
@@ -80,13 +102,15 @@ fn gpu(gpu: &GpuInfo) -> String {
     )
 }
 
-fn service(service: &CapsuleService) -> Vec<(String, String)> {
-    let of = &service.service;
+/// `starts`: alike, at least one. The command line is that of the first.
+fn service(starts: &[&CapsuleService]) -> Vec<(String, String)> {
+    let of = &starts[0].service;
     let flat = |pairs: &std::collections::BTreeMap<String, String>| {
         pairs.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
     };
     vec![
-        line("trials", service.trials.len()),
+        line("starts", starts.len()),
+        line("trials", starts.iter().map(|one| one.trials.len()).sum::<usize>()),
         line("kind", format!("{} on {}, {}", of.kind, of.device, of.dtype)),
         line("versions", flat(&of.versions)),
         line("settings", flat(&of.settings)),
@@ -99,6 +123,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn start(pid: u32, version: &str) -> serde_json::Value {
+        json!({"backend": "vllm", "trials": ["01JDD2T4C3X5B7N9Q1R3S5T7V9"], "service": {
+            "kind": "vllm", "command_line": ["python", "-m", "vllm"], "port": 8001, "pid": pid, "url": "http://127.0.0.1:8001",
+            "device": "cuda", "dtype": "float16", "cold_start": {"http_ready_s": 1.0, "first_vector_s": 2.0, "warm_cache": null},
+            "versions": {"torch": "2.13.0", "vllm": version}}})
+    }
 
     #[test]
     fn the_page_tells_nodes_services_and_waits() {
@@ -120,11 +151,8 @@ mod tests {
             "nodes": [{"trials": ["01JDD2T4C3X5B7N9Q1R3S5T7V9"], "environment": {
                 "node": "gpu1", "cpu_model": "Xeon", "cores_allowed": 8, "kernel": "6.1", "memory_bytes": 64_000_000_000_u64,
                 "gpus": [{"index": 0, "uuid": "GPU-1", "name": "L40S", "memory_bytes": 48_000_000_000_u64, "ecc": true, "mig": false}],
-                "driver": "580.1", "slurm_job_id": "4711", "agent_version": "0.1.0", "model_sha256": null, "extra": {"numa_nodes": "0-1"}}}],
-            "services": [{"backend": "vllm", "trials": ["01JDD2T4C3X5B7N9Q1R3S5T7V9"], "service": {
-                "kind": "vllm", "command_line": ["python", "-m", "vllm"], "port": 8001, "pid": 7, "url": "http://127.0.0.1:8001",
-                "device": "cuda", "dtype": "float16", "cold_start": {"http_ready_s": 1.0, "first_vector_s": 2.0, "warm_cache": null},
-                "versions": {"torch": "2.13.0", "vllm": "0.32.0"}}}],
+                "driver": "580.1", "slurm_job_id": "4711", "agent_version": "0.1.0", "model_sha256": null, "extra": {"numa_nodes": "0-1", "slurm_cpus_per_task": "8"}}}],
+            "services": [start(7, "0.32.0"), start(9, "0.32.0"), start(11, "0.33.0")],
             "datasets": [{"source": "wordnet", "texts": 100, "seed": 42, "sha256": "ab", "malformed_lines": 0}],
         });
         let capsule: Capsule = serde_json::from_value(capsule).expect("a capsule");
@@ -139,14 +167,15 @@ mod tests {
           waited:         12 min
 
         Node gpu1
-          trials:         1
-          CPU:            Xeon, 8 cores allowed
-          memory:         64.0 GB
-          kernel:         6.1
-          GPU 0:          L40S, 48.0 GB, ECC on, MIG off, GPU-1
-          driver:         580.1
-          agent:          0.1.0
-          numa_nodes:     0-1
+          trials:              1
+          CPU:                 Xeon, 8 cores allowed
+          memory:              64.0 GB
+          kernel:              6.1
+          GPU 0:               L40S, 48.0 GB, ECC on, MIG off, GPU-1
+          driver:              580.1
+          agent:               0.1.0
+          numa_nodes:          0-1
+          slurm_cpus_per_task: 8
 
         Texts wordnet
           texts:          100
@@ -154,9 +183,17 @@ mod tests {
           SHA-256:        ab
 
         Service vllm
-          trials:         1
+          starts:         2
+          trials:         2
           kind:           vllm on cuda, float16
           versions:       torch 2.13.0, vllm 0.32.0
+          command:        python -m vllm
+
+        Service vllm
+          starts:         1
+          trials:         1
+          kind:           vllm on cuda, float16
+          versions:       torch 2.13.0, vllm 0.33.0
           command:        python -m vllm
         ");
     }

@@ -19,10 +19,10 @@ pub(crate) async fn run(client: &Client, name: &str, watch: bool, format: Format
     if !watch {
         return show(&seen, format, |list| table(&list.items), names);
     }
-    match format {
-        Format::Table => print(&table(&seen.items))?,
-        _ => print_each(&seen.items, format)?,
+    if format == Format::Table {
+        print(&columns(TITLES))?;
     }
+    print_each(&seen.items, format)?;
     let mut after = seen.items.last().map_or(0, |event| event.seq);
     let mut away = false;
     loop {
@@ -50,25 +50,19 @@ fn print_each(events: &[Event], format: Format) -> Result<(), Failure> {
         Format::Json => print(&serde_json::to_string(event).unwrap_or_default()),
         Format::Yaml => print(&format!("---\n{}", crate::output::yaml(event))),
         Format::Name => print(&event.reason),
-        Format::Table => print(&line(event)),
+        Format::Table => print(&columns(row(event).each_ref().map(String::as_str))),
     })
 }
 
-/// As wide as most rows of [`table`] are.
-fn line(event: &Event) -> String {
-    let [at, kind, who, reason, message] = row(event);
-    format!("{at:<15}  {kind:<7}  {who:<10}  {reason:<18}  {message}")
+/// Wide enough for what is usual: what will come is not known yet.
+fn columns([at, kind, who, reason, message]: [&str; 5]) -> String {
+    format!("{at:<19}  {kind:<7}  {who:<10}  {reason:<18}  {message}")
 }
 
+const TITLES: [&str; 5] = ["TIME (UTC)", "TYPE", "WHO", "REASON", "MESSAGE"];
+
 pub(crate) fn table(events: &[Event]) -> String {
-    let columns = [
-        ("TIME (UTC)", Align::Left),
-        ("TYPE", Align::Left),
-        ("WHO", Align::Left),
-        ("REASON", Align::Left),
-        ("MESSAGE", Align::Left),
-    ];
-    render(&columns, &events.iter().map(|event| row(event).to_vec()).collect::<Vec<_>>())
+    render(&TITLES.map(|title| (title, Align::Left)), &events.iter().map(|event| row(event).to_vec()).collect::<Vec<_>>())
 }
 
 fn row(event: &Event) -> [String; 5] {

@@ -38,8 +38,6 @@ const WEIGHTS: &str = "model.safetensors";
 
 pub(crate) async fn fill(plan: &Plan, placement: &Placement) -> Environment {
     let mut environment = em_telemetry::environment();
-    environment.slurm_job_id = std::env::var("SLURM_JOB_ID").ok();
-    environment.agent_version = env!("CARGO_PKG_VERSION").to_owned();
     environment.agent_revision = option_env!("EM_REVISION").filter(|revision| !revision.is_empty()).map(str::to_owned);
     environment.model_sha256 = match &plan.model.path {
         Some(folder) => {
