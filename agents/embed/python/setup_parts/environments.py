@@ -93,7 +93,7 @@ def check(python: Path, name: str) -> dict[str, str]:
         "import importlib, importlib.metadata as m, json, platform, sys\n"
         "for module in sys.argv[1].split(): importlib.import_module(module)\n"
         "found = {d.metadata['Name'].lower().replace('_', '-'): d.version for d in m.distributions()}\n"
-        "print(json.dumps({'python': platform.python_version(), **{n: found[n] for n in sys.argv[2].split() if n in found}}))\n"
+        "print(json.dumps({'python_version': platform.python_version(), **{n: found[n] for n in sys.argv[2].split() if n in found}}))\n"
     )
     env = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     output = command([str(python), "-c", script, IMPORTS[name], " ".join(VERSIONS)], f"the {name} environment does not import", env)

@@ -113,8 +113,15 @@ fn python(launch: &Launch, args: Vec<String>) -> Result<Plan, String> {
             let (entry, python) = inputs::backend_file(launch, "python")?;
             let mut plan = Plan::new(python, args);
             plan.unset.extend(PYTHON_PATHS);
-            let not_versions = ["python", "profile"];
-            plan.versions = entry.details.into_iter().filter(|(name, _)| !not_versions.contains(&name.as_str())).collect();
+            let mut versions = entry.details;
+            // The path of the interpreter; its version has the name that the interpreter itself gives it.
+            for not_a_version in ["python", "profile"] {
+                versions.remove(not_a_version);
+            }
+            if let Some(version) = versions.remove("python_version") {
+                versions.insert("python".to_owned(), version);
+            }
+            plan.versions = versions;
             plan
         }
     };

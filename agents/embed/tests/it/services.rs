@@ -141,10 +141,11 @@ fn a_report_says_what_ran_and_how_long_it_took() {
         assert_eq!(report.url, format!("http://127.0.0.1:{}", report.port));
         let expected: &[&str] = match kind {
             BackendKind::Ort => &["onnxruntime"],
-            BackendKind::Vllm => &["vllm", "torch", "transformers"],
-            _ => &["torch", "transformers", "sentence-transformers", "langchain-huggingface"],
+            BackendKind::Vllm => &["python", "vllm", "torch", "transformers"],
+            _ => &["python", "torch", "transformers", "sentence-transformers", "langchain-huggingface"],
         };
         assert!(expected.iter().all(|name| report.versions.contains_key(*name)), "{kind}: {:?}", report.versions);
+        assert!(!report.versions.contains_key("python_version"), "told once: {:?}", report.versions);
     }
 }
 
